@@ -1,0 +1,1 @@
+//! The TCP NetworkProvider that comes with the library.
