@@ -1,0 +1,297 @@
+//! Whether a message is what it claims to be: pure, and off Alice's thread.
+//!
+//! `verify` decides everything that needs only the message, the validator sets and the genesis:
+//! signatures, quorums, slots, data hashes. What depends on the state of the replica (views, known
+//! blocks) is the algorithm's. Each signature is checked once: [`SignatureCache`] remembers it by
+//! the signer, the whole statement (its digest) and its exact bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::messages::{
+    Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
+};
+use crate::types::{
+    Epoch, GenesisHash, QuorumCertificate, Signature, Statement, StatementDigest,
+    TimeoutCertificate, ValidatorAddress, ValidatorSet,
+};
+
+/// A message that [`verify`] has let through. Nothing else makes one, but one's own signer.
+#[derive(Clone, Debug)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    pub(super) fn own(message: T) -> Self {
+        Verified(message)
+    }
+
+    /// The message.
+    pub fn message(&self) -> &T {
+        &self.0
+    }
+
+    pub(super) fn into_message(self) -> T {
+        self.0
+    }
+}
+
+/// Why a message was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// It speaks of an epoch whose validators are not known here.
+    UnknownEpoch,
+    /// The signer is no validator of the epoch.
+    NotAValidator,
+    /// A signature does not verify: another chain, another statement, or a forgery.
+    WrongSignature,
+    /// The signatures are not a quorum.
+    NoQuorum,
+    /// The signature slots are not those of the validator set.
+    WrongSlots,
+    /// The parts of the message contradict each other.
+    Inconsistent,
+    /// The data is not what the header's hash names.
+    WrongData,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::UnknownEpoch => "of an unknown epoch",
+            Refusal::NotAValidator => "signed by no validator",
+            Refusal::WrongSignature => "wrong signature",
+            Refusal::NoQuorum => "no quorum",
+            Refusal::WrongSlots => "wrong number of signature slots",
+            Refusal::Inconsistent => "contradicts itself",
+            Refusal::WrongData => "data does not match its hash",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether `signature` is `signer`'s over `digest`. Ed25519, but in simulations.
+pub type SignatureCheck = fn(&ValidatorAddress, &StatementDigest, &Signature) -> bool;
+
+/// The check that every replica makes.
+pub fn ed25519(signer: &ValidatorAddress, digest: &StatementDigest, signature: &Signature) -> bool {
+    signature.verifies(signer, digest)
+}
+
+type CachedSignature = (ValidatorAddress, StatementDigest, Signature);
+
+/// Signatures that have verified, bounded; the older half is forgotten when it is full.
+#[derive(Debug, Default)]
+pub struct SignatureCache {
+    recent: BTreeSet<CachedSignature>,
+    older: BTreeSet<CachedSignature>,
+}
+
+impl SignatureCache {
+    /// Signatures in each half: 1 MiB or so together, more than a rotation of 100 validators.
+    pub const HALF_MAX: usize = 4_096;
+
+    fn contains(&mut self, signature: &CachedSignature) -> bool {
+        self.recent.contains(signature) || self.older.contains(signature)
+    }
+
+    fn insert(&mut self, signature: CachedSignature) {
+        if self.recent.len() >= Self::HALF_MAX {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(signature);
+    }
+}
+
+/// Verifies the messages of one chain.
+pub struct Verifier {
+    genesis: GenesisHash,
+    check: SignatureCheck,
+    validator_sets: BTreeMap<Epoch, ValidatorSet>,
+    cache: SignatureCache,
+}
+
+impl Verifier {
+    /// A verifier that knows no epoch yet.
+    pub fn new(genesis: GenesisHash, check: SignatureCheck) -> Self {
+        let (validator_sets, cache) = Default::default();
+        Verifier { genesis, check, validator_sets, cache }
+    }
+
+    /// Learns the validators of an epoch.
+    pub fn learn(&mut self, epoch: Epoch, validator_set: ValidatorSet) {
+        self.validator_sets.insert(epoch, validator_set);
+    }
+
+    /// Whether the epoch's validators are known.
+    pub fn knows(&self, epoch: Epoch) -> bool {
+        self.validator_sets.contains_key(&epoch)
+    }
+
+    /// Judges a progress message.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] met; nothing but verified signatures is kept of the message.
+    pub fn progress(
+        &mut self,
+        message: ProgressMessage,
+    ) -> Result<Verified<ProgressMessage>, Refusal> {
+        match &message {
+            ProgressMessage::Propose(propose) => self.propose(propose)?,
+            ProgressMessage::Nudge(nudge) => self.nudge(nudge)?,
+            ProgressMessage::Vote(vote) => self.vote(vote)?,
+            ProgressMessage::TimeoutVote(timeout) => self.timeout_vote(timeout)?,
+            ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => self.qc(qc)?,
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => self.tc(tc)?,
+            ProgressMessage::Wake(wake) => self.wake(wake)?,
+        }
+        Ok(Verified(message))
+    }
+
+    /// Judges a sync response: its data hashes and its tail. Links and heights are the algorithm's,
+    /// which knows what it asked for.
+    ///
+    /// # Errors
+    /// As for [`Verifier::progress`].
+    pub fn sync_response(
+        &mut self,
+        response: SyncResponse,
+    ) -> Result<Verified<SyncResponse>, Refusal> {
+        response.tail_qcs.iter().try_for_each(|qc| self.qc(qc))?;
+        if !response.blocks.iter().all(crate::types::Block::data_matches) {
+            return Err(Refusal::WrongData);
+        }
+        Ok(Verified(response))
+    }
+
+    fn propose(&mut self, propose: &Propose) -> Result<(), Refusal> {
+        let header = &propose.block.header;
+        let statement = propose.vote.statement;
+        // The vote is what makes the leader answer for the block: it must name this one.
+        if statement.rank() != header.rank()
+            || statement.justify_view != header.justify.rank().view
+            || statement.block_hash != header.hash(&self.genesis)
+        {
+            return Err(Refusal::Inconsistent);
+        }
+        self.vote(&propose.vote)?;
+        self.qc(&header.justify)?;
+        propose.timeout_certificate.as_ref().map_or(Ok(()), |tc| self.tc(tc))?;
+        if propose.block.data_matches() { Ok(()) } else { Err(Refusal::WrongData) }
+    }
+
+    fn nudge(&mut self, nudge: &Nudge) -> Result<(), Refusal> {
+        let statement = nudge.vote.statement;
+        if statement.view_num != nudge.view_num
+            || statement.epoch != nudge.justify.epoch
+            || statement.justify_view != nudge.justify.rank().view
+            || statement.block_hash != nudge.justify.block_hash
+        {
+            return Err(Refusal::Inconsistent);
+        }
+        self.vote(&nudge.vote)?;
+        self.qc(&nudge.justify)?;
+        nudge.timeout_certificate.as_ref().map_or(Ok(()), |tc| self.tc(tc))
+    }
+
+    fn vote(&mut self, vote: &Vote) -> Result<(), Refusal> {
+        self.signed(&vote.voter, &vote.signed(), &vote.signature)
+    }
+
+    fn timeout_vote(&mut self, timeout: &TimeoutVote) -> Result<(), Refusal> {
+        let qc_rank = timeout.highest_qc.rank();
+        if qc_rank.epoch != timeout.epoch || qc_rank.view >= timeout.view_num {
+            return Err(Refusal::Inconsistent);
+        }
+        if let Some(vote) = &timeout.last_vote {
+            if vote.voter != timeout.validator || vote.statement.epoch != timeout.epoch {
+                return Err(Refusal::Inconsistent);
+            }
+            self.vote(vote)?;
+        }
+        let statement = Statement::Timeout(timeout.statement());
+        self.signed(&timeout.validator, &statement, &timeout.signature)?;
+        self.qc(&timeout.highest_qc)
+    }
+
+    fn wake(&mut self, wake: &Wake) -> Result<(), Refusal> {
+        self.signed(&wake.validator, &Statement::Wake(wake.statement()), &wake.signature)
+    }
+
+    /// A QC is valid iff its slots match the set of its epoch, every signature present verifies, and
+    /// their power is a quorum. The genesis QC is valid by equality only.
+    fn qc(&mut self, qc: &QuorumCertificate) -> Result<(), Refusal> {
+        if qc.view_num.0 == 0 {
+            let same = *qc == QuorumCertificate::genesis(self.genesis);
+            return if same { Ok(()) } else { Err(Refusal::Inconsistent) };
+        }
+        let statement = Statement::Vote(qc.statement());
+        let signatures: Vec<_> = qc.signatures.iter().map(|s| s.map(|s| (statement, s))).collect();
+        self.quorum(qc.epoch, &signatures)
+    }
+
+    /// A TC is valid iff, besides its signatures, every `qc_view` is below its view, and it carries
+    /// a valid QC of just the greatest: else one liar's inflated `qc_view` would stop the chain.
+    fn tc(&mut self, tc: &TimeoutCertificate) -> Result<(), Refusal> {
+        let greatest = tc.signatures.iter().flatten().map(|(qc_view, _)| *qc_view).max();
+        let qc_rank = tc.highest_qc.rank();
+        if qc_rank.epoch != tc.epoch || greatest != Some(qc_rank.view) || qc_rank.view >= tc.view_num
+        {
+            return Err(Refusal::Inconsistent);
+        }
+        let signed = |(qc_view, signature)| (Statement::Timeout(tc.statement(qc_view)), signature);
+        let signatures: Vec<_> = tc.signatures.iter().map(|slot| slot.map(signed)).collect();
+        self.quorum(tc.epoch, &signatures)?;
+        self.qc(&tc.highest_qc)
+    }
+
+    fn quorum(
+        &mut self,
+        epoch: Epoch,
+        signatures: &[Option<(Statement, Signature)>],
+    ) -> Result<(), Refusal> {
+        let set = self.validator_sets.get(&epoch).ok_or(Refusal::UnknownEpoch)?;
+        if signatures.len() != set.len() {
+            return Err(Refusal::WrongSlots);
+        }
+        // The power is counted first: it is cheap, and spares the signatures of what has no quorum.
+        let signed = set.members().iter().zip(signatures).filter(|(_, slot)| slot.is_some());
+        if !set.is_quorum(signed.map(|(member, _)| member.power).sum()) {
+            return Err(Refusal::NoQuorum);
+        }
+        for (member, slot) in set.members().iter().zip(signatures) {
+            let Some((statement, signature)) = slot else { continue };
+            let digest = statement.digest(&self.genesis);
+            let key = (member.address, digest, *signature);
+            if !cached(&mut self.cache, self.check, key) {
+                return Err(Refusal::WrongSignature);
+            }
+        }
+        Ok(())
+    }
+
+    fn signed(
+        &mut self,
+        signer: &ValidatorAddress,
+        statement: &Statement,
+        signature: &Signature,
+    ) -> Result<(), Refusal> {
+        let set = self.validator_sets.get(&statement.epoch()).ok_or(Refusal::UnknownEpoch)?;
+        if !set.contains(signer) {
+            return Err(Refusal::NotAValidator);
+        }
+        let key = (*signer, statement.digest(&self.genesis), *signature);
+        if cached(&mut self.cache, self.check, key) { Ok(()) } else { Err(Refusal::WrongSignature) }
+    }
+}
+
+fn cached(cache: &mut SignatureCache, check: SignatureCheck, key: CachedSignature) -> bool {
+    if cache.contains(&key) {
+        return true;
+    }
+    let valid = check(&key.0, &key.1, &key.2);
+    if valid {
+        cache.insert(key);
+    }
+    valid
+}
