@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::messages::{Certificate, Message, ProgressMessage, TimeoutVote, Vote, Wake};
 use crate::pacemaker::Pacemaker;
 use crate::types::{
-    BlockHash, ChainParameters, Epoch, GenesisHash, Phase, QuorumCertificate, Rank, Statement,
+    BlockHash, BlockHeight, ChainParameters, Epoch, GenesisHash, Phase, QuorumCertificate, Rank, Statement,
     Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, ViewNumber,
 };
 
@@ -525,9 +525,14 @@ impl Algorithm {
         }
     }
 
-    /// The block hash that a signer of this view's vote would need; for tests and reports.
+    /// A certified block that is not known here, if there is one.
     pub fn wanted_block(&self) -> Option<BlockHash> {
         self.sync.wanted()
+    }
+
+    /// The height of the last block that was fetched and is not judged yet.
+    pub fn sync_target(&self) -> Option<BlockHeight> {
+        self.sync.target()
     }
 
     /// The peer whose sync response is awaited; one from anybody else is unsolicited.

@@ -81,6 +81,10 @@ impl Sync {
         self.wanted.map(|(_, hash)| hash)
     }
 
+    pub(super) fn target(&self) -> Option<BlockHeight> {
+        self.fetched.back().map(|(_, block)| block.header.height)
+    }
+
     pub(super) fn peer(&self) -> Option<ValidatorAddress> {
         self.in_flight.map(|in_flight| in_flight.peer)
     }
