@@ -32,9 +32,18 @@ impl Floor {
         };
         std::fs::create_dir(directory).unwrap();
         let mut env = lmdb::Environment::new();
-        let env = env.set_flags(flags).set_map_size(1 << 40).open(directory).unwrap();
+        let env = env
+            .set_flags(flags)
+            .set_map_size(1 << 40)
+            .open(directory)
+            .unwrap();
         let db = env.open_db(None).unwrap();
-        Floor { env, db, steps: 0, data: Vec::new() }
+        Floor {
+            env,
+            db,
+            steps: 0,
+            data: Vec::new(),
+        }
     }
 }
 
@@ -47,9 +56,11 @@ impl Store for Floor {
         self.steps += 1;
         let hash = sha256(&[&self.steps.to_le_bytes()]);
         let mut txn = self.env.begin_rw_txn().unwrap();
-        txn.put(self.db, &hash, &self.data, lmdb::WriteFlags::empty()).unwrap();
+        txn.put(self.db, &hash, &self.data, lmdb::WriteFlags::empty())
+            .unwrap();
         for key in 0..4_u8 {
-            txn.put(self.db, &[key], &[1; 300], lmdb::WriteFlags::empty()).unwrap();
+            txn.put(self.db, &[key], &[1; 300], lmdb::WriteFlags::empty())
+                .unwrap();
         }
         txn.commit().unwrap();
     }
@@ -64,9 +75,18 @@ struct Ours {
 
 impl Ours {
     fn new(directory: &Path, durability: Durability) -> Ours {
-        let options = OpenOptions { create: true, durability, ..OpenOptions::new(directory) };
+        let options = OpenOptions {
+            create: true,
+            durability,
+            ..OpenOptions::new(directory)
+        };
         let (tree, _) = BlockTree::open(&options, &genesis()).unwrap();
-        Ours { tree, chain: Vec::new(), view: 0, writes: Vec::new() }
+        Ours {
+            tree,
+            chain: Vec::new(),
+            view: 0,
+            writes: Vec::new(),
+        }
     }
 }
 
@@ -139,7 +159,10 @@ impl Measured {
 fn compare(durability: Durability, data_bytes: usize, before: usize, rounds: usize, per: usize) {
     let directory = tempfile::tempdir().unwrap();
     let data = vec![0x5a; data_bytes];
-    let (floor, ours) = (directory.path().join("floor"), directory.path().join("ours"));
+    let (floor, ours) = (
+        directory.path().join("floor"),
+        directory.path().join("ours"),
+    );
     if before > 0 {
         let mut floor = Floor::new(&floor, Durability::ProcessCrash);
         let mut ours = Ours::new(&ours, Durability::ProcessCrash);
@@ -176,9 +199,18 @@ impl Floor {
             Durability::ProcessCrash => lmdb::EnvironmentFlags::NO_SYNC,
         };
         let mut env = lmdb::Environment::new();
-        let env = env.set_flags(flags).set_map_size(1 << 40).open(directory).unwrap();
+        let env = env
+            .set_flags(flags)
+            .set_map_size(1 << 40)
+            .open(directory)
+            .unwrap();
         let db = env.open_db(None).unwrap();
-        Floor { env, db, steps, data: Vec::new() }
+        Floor {
+            env,
+            db,
+            steps,
+            data: Vec::new(),
+        }
     }
 }
 
@@ -186,7 +218,11 @@ impl Ours {
     /// Goes on from what is pending on disk.
     fn reopen(directory: &Path, durability: Durability) -> Ours {
         use hotstuff::app::BlockTreeSnapshot;
-        let options = OpenOptions { create: true, durability, ..OpenOptions::new(directory) };
+        let options = OpenOptions {
+            create: true,
+            durability,
+            ..OpenOptions::new(directory)
+        };
         let (tree, durable) = BlockTree::open(&options, &genesis()).unwrap();
         let snapshot = tree.reader().snapshot().unwrap();
         let chain: Vec<Made> = durable
@@ -199,7 +235,12 @@ impl Ours {
             })
             .collect();
         let view = chain.last().map_or(0, Made::view);
-        Ours { tree, chain, view, writes: Vec::new() }
+        Ours {
+            tree,
+            chain,
+            view,
+            writes: Vec::new(),
+        }
     }
 }
 
@@ -214,4 +255,3 @@ fn speed() {
     compare(Durability::ProcessCrash, 0, 100_000, rounds, 2000);
     compare(Durability::ProcessCrash, 256 << 10, 0, rounds, 200);
 }
-
