@@ -25,7 +25,7 @@ use crate::algorithm::{
 use crate::app::BlockTreeSnapshot;
 use crate::block_tree::{BlockTree, BlockTreeReader, Unwritten};
 use crate::messages::{Message, SyncMessage};
-use crate::types::{codec, Block, BlockHash, Epoch, Rank, StateUpdate, Time, ValidatorSet};
+use crate::types::{codec, Block, BlockHash, StateUpdate, Time};
 
 use super::app_thread::{no_answer, Question};
 use super::peers::Ticket;
@@ -69,8 +69,6 @@ pub(super) struct Alice {
     pub(super) own: VecDeque<Input>,
     /// Inputs taken in a row after the deadline.
     pub(super) late: usize,
-    pub(super) highest_qc: Rank,
-    pub(super) validator_sets: Vec<ValidatorSet>,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -192,28 +190,23 @@ impl Alice {
         if !step.writes().is_empty() {
             self.shared.counters.transactions.add(1);
         }
-        let raised = step.writes().iter().rev().find_map(|write| match write {
-            Write::SetHighestQc(qc) => Some(qc.rank()),
-            _ => None,
-        });
-        let highest_qc = raised.unwrap_or(self.highest_qc);
         let persisted = step.persist(&mut self.tree);
         let (algorithm, outbox) =
             persisted.map_err(|error| format!("the block tree could not be written: {error}"))?;
-        self.highest_qc = highest_qc;
 
         let reader = &self.reader;
         let mut stored = |hash: &BlockHash| stored_block(reader, hash);
         let dispatch = outbox.sign(self.signer.as_deref(), &mut stored);
         let Dispatch { messages, inputs, events, unsigned } = dispatch;
-        messages.iter().for_each(|(to, message)| self.send(*to, message));
+        let others = others(&algorithm);
+        messages.iter().for_each(|(to, message)| self.send(*to, message, others));
         self.own.extend(inputs);
         self.publish(&algorithm);
-        self.report(&algorithm, events, unsigned)?;
+        self.report(events, unsigned)?;
         Ok(algorithm)
     }
 
-    fn send(&mut self, to: To, message: &Message) {
+    fn send(&mut self, to: To, message: &Message, others: u64) {
         let me = self.shared.me;
         if let (To::Peer(peer), Message::Sync(SyncMessage::Request(_))) = (to, message) {
             self.shared.published.asked(peer);
@@ -227,55 +220,54 @@ impl Alice {
             }
             To::All => {
                 self.shared.network.broadcast(&self.buffer);
-                let set = self.validator_sets.last();
-                let others = |set: &ValidatorSet| {
-                    set.members().iter().filter(|member| Some(member.address) != me).count() as u64
-                };
-                self.shared.counters.sent(self.buffer.len(), set.map_or(0, others));
+                self.shared.counters.sent(self.buffer.len(), others);
             }
         }
     }
 
     fn publish(&self, algorithm: &Algorithm) {
         let at = algorithm.view();
+        let highest_qc = algorithm.highest_qc().rank();
         let info = Info {
             epoch: at.epoch,
             view: at.view,
             committed_height: algorithm.committed().height,
-            highest_qc_view: self.highest_qc.view,
-            is_validator: self.is_validator(at.epoch),
-            ..Info::default()
+            highest_qc_view: highest_qc.view,
+            sync_target_height: algorithm.sync_target().unwrap_or_default(),
+            is_validator: algorithm.is_validator(),
+            is_halted: false,
         };
-        self.shared.published.publish(info, Place { at, highest_qc: self.highest_qc });
+        self.shared.published.publish(info, Place { at, highest_qc });
         self.shared.waiters.wake();
     }
 
-    fn is_validator(&self, epoch: Epoch) -> bool {
-        let set = usize::try_from(epoch.0).ok().and_then(|epoch| self.validator_sets.get(epoch));
-        set.zip(self.shared.me).is_some_and(|(set, me)| set.contains(&me))
-    }
-
     /// Counts and reports. An event that leaves no way to go on is an error.
-    fn report(
-        &self,
-        algorithm: &Algorithm,
-        events: Vec<Event>,
-        unsigned: Vec<SignError>,
-    ) -> Result<(), String> {
+    fn report(&self, events: Vec<Event>, unsigned: Vec<SignError>) -> Result<(), String> {
         events.iter().for_each(|event| self.shared.counters.count(event));
-        let fatal = events.iter().find_map(|event| match event {
-            Event::Diverged { block, height } if *height <= algorithm.committed().height => {
-                Some(format!(
-                    "the app calls the committed block {block} at height {height} invalid: this \
-                     replica's app and the others' are not the same function. Compare the \
-                     versions of the app; then start with a directory that was made by the right one"
-                ))
-            }
-            _ => None,
-        });
-        let lost = self.shared.events.report(events, unsigned);
+        let fatal = events.iter().find_map(fatal);
+        let warning = |SignError(why)| format!("the signer did not sign: {why}");
+        let warnings = unsigned.into_iter().map(warning).collect();
+        let lost = self.shared.events.report(events, warnings);
         self.shared.counters.events_dropped.add(lost);
         fatal.map_or(Ok(()), Err)
+    }
+}
+
+/// The validators of the epoch but oneself.
+fn others(algorithm: &Algorithm) -> u64 {
+    let own = u64::from(algorithm.is_validator());
+    algorithm.validator_set().len() as u64 - own
+}
+
+/// Why a replica must halt after `event`.
+fn fatal(event: &Event) -> Option<String> {
+    match event {
+        Event::Diverged { block, height, is_committed: true } => Some(format!(
+            "the app calls the committed block {block} at height {height} invalid: this replica's \
+             app and the others' are not the same function. Compare their versions; then start \
+             with an empty directory and the right one"
+        )),
+        _ => None,
     }
 }
 

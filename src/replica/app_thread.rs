@@ -15,9 +15,8 @@ use crate::block_tree::Snapshot;
 use super::alice::ToAlice;
 use super::shared::Shared;
 
-/// Questions that wait for the app. Each holds a snapshot, and LMDB's readers are not without
-/// number.
-pub(super) const QUESTIONS_MAX: usize = 16;
+/// Questions that wait for the app. The algorithm asks one at a time; a snapshot hangs on each.
+pub(super) const QUESTIONS_MAX: usize = 4;
 
 /// A question, and the state to answer it from.
 pub(super) struct Question {
@@ -49,12 +48,6 @@ impl AppThread {
     }
 
     fn answer(&mut self, effect: Effect, snapshot: &Snapshot) -> Input {
-        // What the view has already cost need not be asked: the answer would come too late.
-        if let Effect::ProposeBlock { cur_view, .. } = effect {
-            if self.shared.published.view() > cur_view {
-                return no_answer(effect);
-            }
-        }
         let app = &mut self.app;
         let answer = catch_unwind(AssertUnwindSafe(|| ask(app.as_mut(), &effect, snapshot)));
         answer.unwrap_or_else(|_| {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 
-use crate::algorithm::{Event, SignError};
+use crate::algorithm::Event;
 
 use super::shared::Shared;
 use super::{clock, ReplicaEvent, ReplicaEventKind};
@@ -28,7 +28,7 @@ pub(super) struct Batch {
     /// How many were lost between the batch before and this one.
     lost_before: u64,
     events: Vec<Event>,
-    unsigned: Vec<SignError>,
+    warnings: Vec<String>,
 }
 
 /// The sending end. Without a callback it is closed from the beginning, and costs nothing.
@@ -52,8 +52,8 @@ impl EventQueue {
     }
 
     /// Queues the events of one step, and says how many were lost.
-    pub(super) fn report(&self, events: Vec<Event>, unsigned: Vec<SignError>) -> u64 {
-        let count = (events.len() + unsigned.len()) as u64;
+    pub(super) fn report(&self, events: Vec<Event>, warnings: Vec<String>) -> u64 {
+        let count = (events.len() + warnings.len()) as u64;
         if count == 0 {
             return 0;
         }
@@ -61,7 +61,7 @@ impl EventQueue {
         let Some(sender) = sender.as_ref() else { return 0 };
         let lost_before = self.lost.swap(0, Ordering::Relaxed);
         let time_unix_ns = clock::unix_ns();
-        match sender.try_send(Batch { time_unix_ns, lost_before, events, unsigned }) {
+        match sender.try_send(Batch { time_unix_ns, lost_before, events, warnings }) {
             Ok(()) => 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(lost_before + count, Ordering::Relaxed);
@@ -85,8 +85,8 @@ pub(super) fn run(shared: &Arc<Shared>, batches: &Receiver<Batch>, on_event: Han
         for event in batch.events {
             teller.tell(time, ReplicaEventKind::Algorithm(event));
         }
-        for SignError(why) in batch.unsigned {
-            teller.tell(time, ReplicaEventKind::SignerFailed(why));
+        for warning in batch.warnings {
+            teller.tell(time, ReplicaEventKind::Warning(warning));
         }
     }
     teller.tell_lost(clock::unix_ns(), shared.events.lost.swap(0, Ordering::Relaxed));

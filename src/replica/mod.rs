@@ -165,8 +165,9 @@ pub struct ReplicaEvent {
 #[derive(Clone, Debug)]
 pub enum ReplicaEventKind {
     Algorithm(Event),
-    /// The signer did not sign: the view is lost, nothing else.
-    SignerFailed(String),
+    /// What an operator should look at, in words: the signer did not sign (the view is lost,
+    /// nothing else), or the block tree was repaired at opening.
+    Warning(String),
     /// The bounded queue of events overflowed: so many were lost.
     Dropped(u64),
     /// The replica has stopped itself. The last event.
@@ -429,6 +430,8 @@ impl Opened {
 
         if let Some(on_event) = on_event {
             let batches = shared.events.open();
+            let warnings = tree.warnings().to_vec();
+            shared.events.report(Vec::new(), warnings);
             handles.push(spawn(shared, "hotstuff-events", Role::Events, move |shared| {
                 events::run(shared, &batches, on_event);
                 Ok(())
@@ -460,8 +463,6 @@ impl Opened {
             app: ask,
             own: VecDeque::new(),
             late: 0,
-            highest_qc: durable.highest_qc.rank(),
-            validator_sets: durable.validator_sets.clone(),
             buffer: Vec::new(),
         };
         handles.push(spawn(shared, "hotstuff-alice", Role::Worker, move |shared| {

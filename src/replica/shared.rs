@@ -20,7 +20,7 @@ use crossbeam_channel::Sender;
 
 use crate::block_tree::BlockTreeReader;
 use crate::network::NetworkProvider;
-use crate::types::{Rank, ValidatorAddress, ViewNumber};
+use crate::types::{Rank, ValidatorAddress};
 
 use super::alice::ToAlice;
 use super::clock::{self, Clock};
@@ -88,10 +88,6 @@ impl Published {
 
     pub(super) fn place(&self) -> Place {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    pub(super) fn view(&self) -> ViewNumber {
-        self.place().at.view
     }
 
     pub(super) fn committed(&self) -> u64 {
