@@ -78,7 +78,9 @@ impl Alice {
         let mut step = self.gather(recovered);
         loop {
             let algorithm = self.settle(step)?;
-            let Some(next) = self.next_step(algorithm) else { return Ok(()) };
+            let Some(next) = self.next_step(algorithm) else {
+                return Ok(());
+            };
             step = self.gather(next);
         }
     }
@@ -115,7 +117,9 @@ impl Alice {
                 return step;
             }
             let until = began.after(GROUP_COMMIT_WAIT).min(step.deadline());
-            let Some(input) = self.next_input(until) else { return step };
+            let Some(input) = self.next_input(until) else {
+                return step;
+            };
             step = step.then(self.shared.clock.now(), input);
         }
         self.ask_app(&mut step);
@@ -151,7 +155,10 @@ impl Alice {
         }
         let received = match self.shared.clock.instant(until) {
             Some(instant) => self.inputs.recv_deadline(instant),
-            None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => self
+                .inputs
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
         };
         received.ok()
     }
@@ -175,11 +182,13 @@ impl Alice {
         let unwritten: Vec<Unwritten<'_>> = writes.iter().filter_map(unwritten).collect();
         match self.reader.snapshot_at(&parent, &unwritten) {
             Ok(Some(snapshot)) => {
-                self.app.try_send(Question { effect, snapshot }).map_err(|refused| match refused {
-                    TrySendError::Full(question) | TrySendError::Disconnected(question) => {
-                        question.effect
-                    }
-                })
+                self.app
+                    .try_send(Question { effect, snapshot })
+                    .map_err(|refused| match refused {
+                        TrySendError::Full(question) | TrySendError::Disconnected(question) => {
+                            question.effect
+                        }
+                    })
             }
             Ok(None) | Err(_) => Err(effect),
         }
@@ -197,9 +206,16 @@ impl Alice {
         let reader = &self.reader;
         let mut stored = |hash: &BlockHash| stored_block(reader, hash);
         let dispatch = outbox.sign(self.signer.as_deref(), &mut stored);
-        let Dispatch { messages, inputs, events, unsigned } = dispatch;
+        let Dispatch {
+            messages,
+            inputs,
+            events,
+            unsigned,
+        } = dispatch;
         let others = others(&algorithm);
-        messages.iter().for_each(|(to, message)| self.send(*to, message, others));
+        messages
+            .iter()
+            .for_each(|(to, message)| self.send(*to, message, others));
         self.own.extend(inputs);
         self.publish(&algorithm);
         self.report(events, unsigned)?;
@@ -237,13 +253,17 @@ impl Alice {
             is_validator: algorithm.is_validator(),
             is_halted: false,
         };
-        self.shared.published.publish(info, Place { at, highest_qc });
+        self.shared
+            .published
+            .publish(info, Place { at, highest_qc });
         self.shared.waiters.wake();
     }
 
     /// Counts and reports. An event that leaves no way to go on is an error.
     fn report(&self, events: Vec<Event>, unsigned: Vec<SignError>) -> Result<(), String> {
-        events.iter().for_each(|event| self.shared.counters.count(event));
+        events
+            .iter()
+            .for_each(|event| self.shared.counters.count(event));
         let fatal = events.iter().find_map(fatal);
         let warning = |SignError(why)| format!("the signer did not sign: {why}");
         let warnings = unsigned.into_iter().map(warning).collect();
@@ -262,7 +282,11 @@ fn others(algorithm: &Algorithm) -> u64 {
 /// Why a replica must halt after `event`.
 fn fatal(event: &Event) -> Option<String> {
     match event {
-        Event::Diverged { block, height, is_committed: true } => Some(format!(
+        Event::Diverged {
+            block,
+            height,
+            is_committed: true,
+        } => Some(format!(
             "the app calls the committed block {block} at height {height} invalid: this replica's \
              app and the others' are not the same function. Compare their versions; then start \
              with an empty directory and the right one"
@@ -273,9 +297,16 @@ fn fatal(event: &Event) -> Option<String> {
 
 fn unwritten(write: &Write) -> Option<Unwritten<'_>> {
     match write {
-        Write::InsertBlock { hash, block, state_updates } => {
-            Some(Unwritten { hash: *hash, parent: block.header.parent(), block, state_updates })
-        }
+        Write::InsertBlock {
+            hash,
+            block,
+            state_updates,
+        } => Some(Unwritten {
+            hash: *hash,
+            parent: block.header.parent(),
+            block,
+            state_updates,
+        }),
         _ => None,
     }
 }
@@ -303,10 +334,13 @@ impl Written {
 
 fn write_bytes(write: &Write) -> usize {
     match write {
-        Write::InsertBlock { block, state_updates, .. } => {
-            let update = |update: &StateUpdate| {
-                update.key().len() + update.value().map_or(0, <[u8]>::len)
-            };
+        Write::InsertBlock {
+            block,
+            state_updates,
+            ..
+        } => {
+            let update =
+                |update: &StateUpdate| update.key().len() + update.value().map_or(0, <[u8]>::len);
             block.data.len() + state_updates.iter().map(update).sum::<usize>()
         }
         _ => 0,

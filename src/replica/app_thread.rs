@@ -41,7 +41,15 @@ impl AppThread {
             let Question { effect, snapshot } = question;
             let input = self.answer(effect, &snapshot);
             drop(snapshot);
-            if self.shared.alice.send(ToAlice::Input { input, ticket: None }).is_err() {
+            if self
+                .shared
+                .alice
+                .send(ToAlice::Input {
+                    input,
+                    ticket: None,
+                })
+                .is_err()
+            {
                 return;
             }
         }
@@ -59,20 +67,39 @@ impl AppThread {
 
 fn ask(app: &mut dyn App, effect: &Effect, snapshot: &Snapshot) -> Input {
     match effect {
-        Effect::ProposeBlock { cur_view, prev_block } => {
+        Effect::ProposeBlock {
+            cur_view,
+            prev_block,
+        } => {
             let (cur_view, prev_block) = (*cur_view, *prev_block);
-            let request = ProposeBlockRequest { cur_view, prev_block, block_tree: snapshot };
+            let request = ProposeBlockRequest {
+                cur_view,
+                prev_block,
+                block_tree: snapshot,
+            };
             let response = app.propose_block(request);
-            Input::BlockProposed { cur_view, prev_block, response }
+            Input::BlockProposed {
+                cur_view,
+                prev_block,
+                response,
+            }
         }
-        Effect::ValidateBlock { cur_view, hash, block, is_sync } => {
+        Effect::ValidateBlock {
+            cur_view,
+            hash,
+            block,
+            is_sync,
+        } => {
             let response = app.validate_block(ValidateBlockRequest {
                 cur_view: *cur_view,
                 proposed_block: block,
                 block_tree: snapshot,
                 is_sync: *is_sync,
             });
-            Input::BlockValidated { block: *hash, response }
+            Input::BlockValidated {
+                block: *hash,
+                response,
+            }
         }
     }
 }
@@ -80,12 +107,20 @@ fn ask(app: &mut dyn App, effect: &Effect, snapshot: &Snapshot) -> Input {
 /// The answer to a question that the app was not asked, or did not answer.
 pub(super) fn no_answer(effect: Effect) -> Input {
     match effect {
-        Effect::ProposeBlock { cur_view, prev_block } => {
+        Effect::ProposeBlock {
+            cur_view,
+            prev_block,
+        } => {
             let response = ProposeBlockResponse::Failed;
-            Input::BlockProposed { cur_view, prev_block, response }
+            Input::BlockProposed {
+                cur_view,
+                prev_block,
+                response,
+            }
         }
-        Effect::ValidateBlock { hash, .. } => {
-            Input::BlockValidated { block: hash, response: ValidateBlockResponse::Undecided }
-        }
+        Effect::ValidateBlock { hash, .. } => Input::BlockValidated {
+            block: hash,
+            response: ValidateBlockResponse::Undecided,
+        },
     }
 }

@@ -12,7 +12,9 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Clock {
-        Clock { origin: Instant::now() }
+        Clock {
+            origin: Instant::now(),
+        }
     }
 
     pub(super) fn now(&self) -> Time {
@@ -35,6 +37,8 @@ pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
 
 /// Nanoseconds of Unix time, for reports to people only.
 pub(super) fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

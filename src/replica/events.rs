@@ -58,10 +58,17 @@ impl EventQueue {
             return 0;
         }
         let sender = self.lock();
-        let Some(sender) = sender.as_ref() else { return 0 };
+        let Some(sender) = sender.as_ref() else {
+            return 0;
+        };
         let lost_before = self.lost.swap(0, Ordering::Relaxed);
         let time_unix_ns = clock::unix_ns();
-        match sender.try_send(Batch { time_unix_ns, lost_before, events, warnings }) {
+        match sender.try_send(Batch {
+            time_unix_ns,
+            lost_before,
+            events,
+            warnings,
+        }) {
             Ok(()) => 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(lost_before + count, Ordering::Relaxed);
@@ -89,9 +96,15 @@ pub(super) fn run(shared: &Arc<Shared>, batches: &Receiver<Batch>, on_event: Han
             teller.tell(time, ReplicaEventKind::Warning(warning));
         }
     }
-    teller.tell_lost(clock::unix_ns(), shared.events.lost.swap(0, Ordering::Relaxed));
+    teller.tell_lost(
+        clock::unix_ns(),
+        shared.events.lost.swap(0, Ordering::Relaxed),
+    );
     if let Some(halt) = shared.halt_reason() {
-        teller.tell(halt.time_unix_ns, ReplicaEventKind::Fatal(halt.reason.clone()));
+        teller.tell(
+            halt.time_unix_ns,
+            ReplicaEventKind::Fatal(halt.reason.clone()),
+        );
     }
 }
 

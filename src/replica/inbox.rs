@@ -38,7 +38,12 @@ struct State {
 impl Inbox {
     pub(super) fn new(message_bytes_max: usize) -> Inbox {
         let len = AtomicUsize::new(0);
-        Inbox { message_bytes_max, len, state: Mutex::default(), pushed: Condvar::new() }
+        Inbox {
+            message_bytes_max,
+            len,
+            state: Mutex::default(),
+            pushed: Condvar::new(),
+        }
     }
 
     /// Copies `message` into the queue, unless the peer's share or the whole of it is full.
@@ -52,7 +57,9 @@ impl Inbox {
             && state.queue.len() < INBOX_MESSAGES_MAX
             && state.bytes + message.len() <= bytes_max;
         if fits {
-            state.shares.insert(from, (messages + 1, bytes + message.len()));
+            state
+                .shares
+                .insert(from, (messages + 1, bytes + message.len()));
             state.bytes += message.len();
             state.queue.push_back((from, message.to_vec()));
             self.len.store(state.queue.len(), Ordering::SeqCst);
@@ -73,7 +80,9 @@ impl Inbox {
         state.bytes -= message.len();
         let (messages, bytes) = state.shares.remove(&from).unwrap_or_default();
         if messages > 1 {
-            state.shares.insert(from, (messages - 1, bytes - message.len()));
+            state
+                .shares
+                .insert(from, (messages - 1, bytes - message.len()));
         }
         Some((from, message))
     }

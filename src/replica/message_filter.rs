@@ -55,7 +55,11 @@ impl MessageFilter {
                 too_soon = 0;
                 self.take(from, &bytes);
             }
-            let wait = if self.shared.inbox.is_empty() { RECEIVE_WAIT } else { Duration::ZERO };
+            let wait = if self.shared.inbox.is_empty() {
+                RECEIVE_WAIT
+            } else {
+                Duration::ZERO
+            };
             let began = self.shared.clock.now();
             if let Some((from, bytes)) = self.shared.network.receive(wait) {
                 too_soon = 0;
@@ -125,18 +129,25 @@ impl MessageFilter {
         if novelty == Novelty::Second {
             return Err(Reason::Equivocation);
         }
-        self.window.record(now, place.at, &from, message.message(), bytes);
+        self.window
+            .record(now, place.at, &from, message.message(), bytes);
         self.pass(Input::Progress { from, message }, ticket)
     }
 
-    fn sync_request(
-        &mut self,
-        from: ValidatorAddress,
-        request: SyncRequest,
-    ) -> Result<(), Reason> {
-        let turn = self.peers.account(&from).sync_turn().ok_or(Reason::RequestInFlight)?;
-        let job = Job { peer: from, request, turn };
-        self.sync_server.try_send(job).map_err(|_| Reason::QueueFull)
+    fn sync_request(&mut self, from: ValidatorAddress, request: SyncRequest) -> Result<(), Reason> {
+        let turn = self
+            .peers
+            .account(&from)
+            .sync_turn()
+            .ok_or(Reason::RequestInFlight)?;
+        let job = Job {
+            peer: from,
+            request,
+            turn,
+        };
+        self.sync_server
+            .try_send(job)
+            .map_err(|_| Reason::QueueFull)
     }
 
     fn sync_response(
@@ -166,18 +177,35 @@ impl MessageFilter {
     /// listeners floods it together.
     fn pass(&self, input: Input, ticket: Ticket) -> Result<(), Reason> {
         let ticket = Some(ticket);
-        self.shared.alice.try_send(ToAlice::Input { input, ticket }).map_err(|_| Reason::QueueFull)
+        self.shared
+            .alice
+            .try_send(ToAlice::Input { input, ticket })
+            .map_err(|_| Reason::QueueFull)
     }
 }
 
 /// The TC of a proposal is for the view before, or else whoever sent it has put it there.
 fn check_timeout_certificate(message: &ProgressMessage) -> Result<(), Reason> {
     let (vote, tc) = match message {
-        ProgressMessage::Propose(Propose { vote, timeout_certificate: Some(tc), .. })
-        | ProgressMessage::Nudge(Nudge { vote, timeout_certificate: Some(tc), .. }) => (vote, tc),
+        ProgressMessage::Propose(Propose {
+            vote,
+            timeout_certificate: Some(tc),
+            ..
+        })
+        | ProgressMessage::Nudge(Nudge {
+            vote,
+            timeout_certificate: Some(tc),
+            ..
+        }) => (vote, tc),
         _ => return Ok(()),
     };
-    let TimeoutCertificate { epoch, view_num, .. } = tc;
+    let TimeoutCertificate {
+        epoch, view_num, ..
+    } = tc;
     let is_right = *epoch == vote.statement.epoch && view_num.next() == vote.statement.view_num;
-    if is_right { Ok(()) } else { Err(Reason::Refused(Refusal::Inconsistent)) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(Reason::Refused(Refusal::Inconsistent))
+    }
 }

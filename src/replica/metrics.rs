@@ -140,17 +140,19 @@ impl Counters {
     }
 
     /// Counts a dropped message, by peer, kind and reason.
-    pub(super) fn reject(
-        &self,
-        peer: ValidatorAddress,
-        kind: Option<MessageKind>,
-        reason: Reason,
-    ) {
+    pub(super) fn reject(&self, peer: ValidatorAddress, kind: Option<MessageKind>, reason: Reason) {
         self.rejected.add(1);
-        let mut lines = self.rejected_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self
+            .rejected_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_new = !lines.contains_key(&(peer, kind, reason));
         let full = is_new && lines.len() >= REJECTED_LINES_MAX;
-        let peer = if full { ValidatorAddress::default() } else { peer };
+        let peer = if full {
+            ValidatorAddress::default()
+        } else {
+            peer
+        };
         *lines.entry((peer, kind, reason)).or_default() += 1;
     }
 
@@ -166,7 +168,10 @@ impl Counters {
 
     /// A copy for the host.
     pub(super) fn metrics(&self) -> super::Metrics {
-        let lines = self.rejected_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self
+            .rejected_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let line = |(&(peer, kind, reason), &count): (&Rejected, &u64)| {
             (peer, format!("{}: {reason}", kind_name(kind)), count)
         };

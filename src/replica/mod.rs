@@ -218,11 +218,23 @@ impl Replica {
         let me = config.signer.as_ref().map(|(address, _)| *address);
         let message_bytes_max = config.genesis.parameters.message_bytes_max();
         let shared = Shared::new(me, message_bytes_max, network, tree.reader(), alice);
-        shared.published.publish(info_at_rest(me, &durable), place_at_rest(&durable));
+        shared
+            .published
+            .publish(info_at_rest(me, &durable), place_at_rest(&durable));
 
-        let opened = Opened { config, app, tree, durable, inputs, on_event: None };
+        let opened = Opened {
+            config,
+            app,
+            tree,
+            durable,
+            inputs,
+            on_event: None,
+        };
         let life = Mutex::new(Life::Opened(Box::new(opened)));
-        Ok(Replica { shared: Arc::new(shared), life })
+        Ok(Replica {
+            shared: Arc::new(shared),
+            life,
+        })
     }
 
     /// `on_event` is called on one thread of its own, in order; set before start.
@@ -236,7 +248,11 @@ impl Replica {
         self.check_halted()?;
         match &mut *self.life() {
             Life::Opened(opened) => opened.on_event = Some(on_event),
-            _ => return Err(ReplicaError::State("events are set before the replica is started")),
+            _ => {
+                return Err(ReplicaError::State(
+                    "events are set before the replica is started",
+                ))
+            }
         }
         Ok(())
     }
@@ -249,7 +265,9 @@ impl Replica {
         self.check_halted()?;
         let mut life = self.life();
         if self.shared.is_stopping() {
-            return Err(ReplicaError::State("a stopped replica does not start again: open it"));
+            return Err(ReplicaError::State(
+                "a stopped replica does not start again: open it",
+            ));
         }
         if !matches!(*life, Life::Opened(_)) {
             return Err(ReplicaError::State("the replica is already started"));
@@ -278,7 +296,10 @@ impl Replica {
         self.shared.request_stop();
         self.end_unstarted();
         let gone = || self.shared.is_quiet().then_some(());
-        self.shared.waiters.wait(timeout, gone).ok_or(ReplicaError::TimedOut)?;
+        self.shared
+            .waiters
+            .wait(timeout, gone)
+            .ok_or(ReplicaError::TimedOut)?;
         let ended = std::mem::replace(&mut *self.life(), Life::Stopped);
         if let Life::Started(handles) = ended {
             // They have said that they are gone: what they still do is return.
@@ -340,7 +361,10 @@ impl Replica {
             Ok(()) => (self.shared.published.committed() > after.0).then_some(Ok(())),
             Err(error) => Some(Err(error)),
         };
-        self.shared.waiters.wait(timeout, ready).ok_or(ReplicaError::TimedOut)??;
+        self.shared
+            .waiters
+            .wait(timeout, ready)
+            .ok_or(ReplicaError::TimedOut)??;
         let snapshot = self.snapshot()?;
         read_committed(&snapshot, after.next()).map_err(|error| {
             self.shared.halt(error.to_string());
@@ -360,20 +384,30 @@ impl Replica {
             Err(error) => Some(Err(error)),
             Ok(()) => (self.shared.is_stopping() && self.shared.is_quiet()).then_some(Ok(())),
         };
-        self.shared.waiters.wait(timeout, ready).ok_or(ReplicaError::TimedOut)?
+        self.shared
+            .waiters
+            .wait(timeout, ready)
+            .ok_or(ReplicaError::TimedOut)?
     }
 
     /// Where it is, as of the last step on disk.
     pub fn info(&self) -> Info {
         let is_halted = self.shared.halt_reason().is_some();
-        Info { is_halted, ..self.shared.published.info() }
+        Info {
+            is_halted,
+            ..self.shared.published.info()
+        }
     }
 
     /// The counters.
     pub fn metrics(&self) -> Metrics {
         let info = self.shared.published.info();
         let (current_view, committed_height) = (info.view.0, info.committed_height.0);
-        Metrics { current_view, committed_height, ..self.shared.counters.metrics() }
+        Metrics {
+            current_view,
+            committed_height,
+            ..self.shared.counters.metrics()
+        }
     }
 
     /// Gives up what was never started.
@@ -400,7 +434,11 @@ impl Replica {
 
     fn check_open(&self) -> Result<(), ReplicaError> {
         self.check_halted()?;
-        if self.shared.is_stopping() { Err(ReplicaError::Closed) } else { Ok(()) }
+        if self.shared.is_stopping() {
+            Err(ReplicaError::Closed)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -423,7 +461,14 @@ impl Opened {
         shared: &Arc<Shared>,
         handles: &mut Vec<JoinHandle<()>>,
     ) -> std::io::Result<()> {
-        let Opened { config, app, tree, durable, inputs, on_event } = *self;
+        let Opened {
+            config,
+            app,
+            tree,
+            durable,
+            inputs,
+            on_event,
+        } = *self;
         let validators = connect_validators(shared, &durable);
         let (ask, questions) = bounded(QUESTIONS_MAX);
         let (to_sync, requests) = bounded(SYNC_QUEUE_MAX);
@@ -432,12 +477,21 @@ impl Opened {
             let batches = shared.events.open();
             let warnings = tree.warnings().to_vec();
             shared.events.report(Vec::new(), warnings);
-            handles.push(spawn(shared, "hotstuff-events", Role::Events, move |shared| {
-                events::run(shared, &batches, on_event);
-                Ok(())
-            })?);
+            handles.push(spawn(
+                shared,
+                "hotstuff-events",
+                Role::Events,
+                move |shared| {
+                    events::run(shared, &batches, on_event);
+                    Ok(())
+                },
+            )?);
         }
-        let app = AppThread { shared: shared.clone(), app, questions };
+        let app = AppThread {
+            shared: shared.clone(),
+            app,
+            questions,
+        };
         handles.push(spawn(shared, "hotstuff-app", Role::Worker, |_| {
             app.run();
             Ok(())
@@ -465,9 +519,12 @@ impl Opened {
             late: 0,
             buffer: Vec::new(),
         };
-        handles.push(spawn(shared, "hotstuff-alice", Role::Worker, move |shared| {
-            alice.run(recover(config, durable, shared))
-        })?);
+        handles.push(spawn(
+            shared,
+            "hotstuff-alice",
+            Role::Worker,
+            move |shared| alice.run(recover(config, durable, shared)),
+        )?);
         handles.push(spawn(shared, "hotstuff-filter", Role::Worker, |_| {
             filter.run();
             Ok(())
@@ -503,7 +560,9 @@ fn connect_validators(shared: &Shared, durable: &Durable) -> Vec<ValidatorAddres
     let set = durable.validator_sets.last();
     let members = set.map(ValidatorSet::members).unwrap_or_default();
     let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
-    let others = addresses.iter().filter(|address| shared.me != Some(**address));
+    let others = addresses
+        .iter()
+        .filter(|address| shared.me != Some(**address));
     others.for_each(|address| shared.network.connect(*address));
     addresses
 }
@@ -526,7 +585,13 @@ fn place_at_rest(durable: &Durable) -> Place {
     let highest_qc = durable.highest_qc.rank();
     let highest_tc = durable.highest_tc.as_ref().map(TimeoutCertificate::rank);
     let last = highest_tc.map_or(highest_qc, |tc| tc.max(highest_qc));
-    Place { at: Rank { view: last.view.next(), ..last }, highest_qc }
+    Place {
+        at: Rank {
+            view: last.view.next(),
+            ..last
+        },
+        highest_qc,
+    }
 }
 
 fn read_committed(snapshot: &Snapshot, height: BlockHeight) -> Result<CommittedBlock, ReadError> {

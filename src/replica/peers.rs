@@ -65,7 +65,10 @@ impl Peers {
             return &mut self.others;
         }
         let share = &self.others.quota;
-        let listener = || Peer { quota: share.clone(), ..Peer::default() };
+        let listener = || Peer {
+            quota: share.clone(),
+            ..Peer::default()
+        };
         self.accounts.entry(*address).or_insert_with(listener)
     }
 
@@ -118,7 +121,9 @@ impl Peer {
     /// The right to have one sync request answered; `None` while the last one is.
     pub(super) fn sync_turn(&self) -> Option<SyncTurn> {
         let is_free = !self.sync_busy.swap(true, Ordering::AcqRel);
-        is_free.then(|| SyncTurn { busy: self.sync_busy.clone() })
+        is_free.then(|| SyncTurn {
+            busy: self.sync_busy.clone(),
+        })
     }
 }
 
@@ -138,7 +143,10 @@ impl Ticket {
     fn take(quota: &Arc<Quota>, bytes: usize) -> Ticket {
         quota.messages.fetch_add(1, Ordering::Relaxed);
         quota.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ticket { quota: quota.clone(), bytes }
+        Ticket {
+            quota: quota.clone(),
+            bytes,
+        }
     }
 }
 
@@ -178,7 +186,10 @@ mod tests {
         assert!(peers.ticket(&address(2), 1).is_some());
         drop(taken);
         assert!(peers.ticket(&address(1), 1).is_some());
-        assert!(peers.ticket(&address(1), 4_001).is_none(), "more bytes than the share");
+        assert!(
+            peers.ticket(&address(1), 4_001).is_none(),
+            "more bytes than the share"
+        );
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Published {
     /// Replaces what is known. The caller wakes the waiters.
     pub(super) fn publish(&self, info: Info, place: Place) {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = (info, place);
-        self.committed.store(info.committed_height.0, Ordering::SeqCst);
+        self.committed
+            .store(info.committed_height.0, Ordering::SeqCst);
     }
 
     pub(super) fn info(&self) -> Info {
@@ -166,7 +167,10 @@ impl Shared {
 
     /// Stops for good, and keeps the first reason.
     pub(super) fn halt(&self, reason: String) {
-        let _ = self.halted.set(Halt { time_unix_ns: clock::unix_ns(), reason });
+        let _ = self.halted.set(Halt {
+            time_unix_ns: clock::unix_ns(),
+            reason,
+        });
         self.request_stop();
     }
 
@@ -237,7 +241,10 @@ impl Presence {
         if role == Role::Worker {
             shared.workers.fetch_add(1, Ordering::SeqCst);
         }
-        Presence { shared: shared.clone(), role }
+        Presence {
+            shared: shared.clone(),
+            role,
+        }
     }
 }
 
@@ -254,5 +261,6 @@ impl Drop for Presence {
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("(no text)")
 }

@@ -48,7 +48,13 @@ pub(super) struct SyncServer {
 impl SyncServer {
     pub(super) fn new(shared: Arc<Shared>, requests: Receiver<Job>) -> SyncServer {
         let (waiting, paid_at, buffer) = Default::default();
-        SyncServer { shared, requests, waiting, paid_at, buffer }
+        SyncServer {
+            shared,
+            requests,
+            waiting,
+            paid_at,
+            buffer,
+        }
     }
 
     /// Until the filter has gone.
@@ -87,7 +93,9 @@ impl SyncServer {
                 self.waiting.push((due, job));
             } else {
                 let kind = Some(MessageKind::SyncRequest);
-                self.shared.counters.reject(job.peer, kind, Reason::QueueFull);
+                self.shared
+                    .counters
+                    .reject(job.peer, kind, Reason::QueueFull);
             }
         }
     }
@@ -138,7 +146,11 @@ impl SyncServer {
             None => (Vec::new(), vec![snapshot.highest_qc()?]),
         };
         tail_qcs.truncate(TAIL_QCS_MAX);
-        Ok(SyncResponse { highest_committed_block: after, blocks, tail_qcs })
+        Ok(SyncResponse {
+            highest_committed_block: after,
+            blocks,
+            tail_qcs,
+        })
     }
 
     fn charge(&mut self, peer: ValidatorAddress) {
@@ -147,6 +159,7 @@ impl SyncServer {
             self.paid_at.retain(|_, paid_at| *paid_at > now);
         }
         let nanos = self.buffer.len() as u64 * 1_000_000_000 / SYNC_BYTES_PER_SECOND;
-        self.paid_at.insert(peer, now.after(Duration::from_nanos(nanos)));
+        self.paid_at
+            .insert(peer, now.after(Duration::from_nanos(nanos)));
     }
 }

@@ -35,13 +35,18 @@ impl Waiters {
             if let Some(value) = ready() {
                 break Some(value);
             }
-            let Some(left) = left(deadline) else { break None };
+            let Some(left) = left(deadline) else {
+                break None;
+            };
             guard = match left {
                 Some(left) => {
                     let waited = self.changed.wait_timeout(guard, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(guard)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -63,8 +68,9 @@ impl Waiters {
 fn left(deadline: Option<Instant>) -> Option<Option<Duration>> {
     match deadline {
         None => Some(None),
-        Some(end) => {
-            end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).map(Some)
-        }
+        Some(end) => end
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+            .map(Some),
     }
 }

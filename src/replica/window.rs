@@ -116,15 +116,33 @@ impl Window {
         match message {
             ProgressMessage::Vote(vote) => self.judge_vote(place.at, vote),
             ProgressMessage::Wake(wake) => self.judge_wake(place.at, wake),
-            ProgressMessage::Propose(Propose { vote, timeout_certificate, .. }) => {
+            ProgressMessage::Propose(Propose {
+                vote,
+                timeout_certificate,
+                ..
+            }) => {
                 self.inside(place.at, vote.rank())?;
-                let said = self.views.get(&vote.rank()).and_then(|s| s.proposals.get(&vote.voter));
-                said.map_or(Ok(Novelty::New), |said| said.judge(from, vote, timeout_certificate))
+                let said = self
+                    .views
+                    .get(&vote.rank())
+                    .and_then(|s| s.proposals.get(&vote.voter));
+                said.map_or(Ok(Novelty::New), |said| {
+                    said.judge(from, vote, timeout_certificate)
+                })
             }
-            ProgressMessage::Nudge(Nudge { vote, timeout_certificate, .. }) => {
+            ProgressMessage::Nudge(Nudge {
+                vote,
+                timeout_certificate,
+                ..
+            }) => {
                 self.inside(place.at, vote.rank())?;
-                let said = self.views.get(&vote.rank()).and_then(|s| s.nudges.get(&vote.voter));
-                said.map_or(Ok(Novelty::New), |said| said.judge(from, vote, timeout_certificate))
+                let said = self
+                    .views
+                    .get(&vote.rank())
+                    .and_then(|s| s.nudges.get(&vote.voter));
+                said.map_or(Ok(Novelty::New), |said| {
+                    said.judge(from, vote, timeout_certificate)
+                })
             }
             ProgressMessage::TimeoutVote(timeout) => {
                 self.judge_timeout(now, place.at, from, timeout, bytes)
@@ -146,18 +164,30 @@ impl Window {
     ) {
         match message {
             ProgressMessage::Vote(vote) => {
-                self.view(vote.rank()).votes.insert(vote.voter, vote.statement);
+                self.view(vote.rank())
+                    .votes
+                    .insert(vote.voter, vote.statement);
             }
             ProgressMessage::Wake(wake) => {
                 self.view(wake_rank(wake)).wakes.insert(wake.validator, ());
             }
-            ProgressMessage::Propose(Propose { vote, timeout_certificate, .. }) => {
+            ProgressMessage::Propose(Propose {
+                vote,
+                timeout_certificate,
+                ..
+            }) => {
                 let said = self.view(vote.rank()).proposals.entry(vote.voter);
-                said.or_insert_with(|| Proposed::new(vote)).record(from, vote, timeout_certificate);
+                said.or_insert_with(|| Proposed::new(vote))
+                    .record(from, vote, timeout_certificate);
             }
-            ProgressMessage::Nudge(Nudge { vote, timeout_certificate, .. }) => {
+            ProgressMessage::Nudge(Nudge {
+                vote,
+                timeout_certificate,
+                ..
+            }) => {
                 let said = self.view(vote.rank()).nudges.entry(vote.voter);
-                said.or_insert_with(|| Proposed::new(vote)).record(from, vote, timeout_certificate);
+                said.or_insert_with(|| Proposed::new(vote))
+                    .record(from, vote, timeout_certificate);
             }
             ProgressMessage::TimeoutVote(timeout) => {
                 let key = (timeout.validator, route(from, &timeout.validator));
@@ -174,7 +204,11 @@ impl Window {
 
     fn judge_vote(&self, at: Rank, vote: &Vote) -> Result<Novelty, Reason> {
         self.inside(at, vote.rank())?;
-        match self.views.get(&vote.rank()).and_then(|said| said.votes.get(&vote.voter)) {
+        match self
+            .views
+            .get(&vote.rank())
+            .and_then(|said| said.votes.get(&vote.voter))
+        {
             None => Ok(Novelty::New),
             Some(statement) if *statement == vote.statement => Err(Reason::Duplicate),
             Some(_) => Ok(Novelty::Second),
@@ -185,7 +219,11 @@ impl Window {
         self.inside(at, wake_rank(wake))?;
         let said = self.views.get(&wake_rank(wake));
         let is_known = said.is_some_and(|said| said.wakes.contains_key(&wake.validator));
-        if is_known { Err(Reason::Duplicate) } else { Ok(Novelty::New) }
+        if is_known {
+            Err(Reason::Duplicate)
+        } else {
+            Ok(Novelty::New)
+        }
     }
 
     fn judge_timeout(
@@ -201,9 +239,16 @@ impl Window {
         if let Err(reason) = self.inside(at, rank) {
             let is_soon = |last: &Time| now.since(*last) < REPEAT_INTERVAL;
             let repeats = self.outside.get(&key).is_some_and(is_soon);
-            return if repeats { Err(reason) } else { Ok(Novelty::New) };
+            return if repeats {
+                Err(reason)
+            } else {
+                Ok(Novelty::New)
+            };
         }
-        let variants = self.views.get(&rank).and_then(|said| said.timeouts.get(&key));
+        let variants = self
+            .views
+            .get(&rank)
+            .and_then(|said| said.timeouts.get(&key));
         variants.map_or(Ok(Novelty::New), |variants| variants.judge(now, bytes))
     }
 
@@ -273,7 +318,11 @@ impl Window {
 
 impl Proposed {
     fn new(vote: &Vote) -> Proposed {
-        Proposed { vote: vote.statement, direct: None, relayed: Vec::new() }
+        Proposed {
+            vote: vote.statement,
+            direct: None,
+            relayed: Vec::new(),
+        }
     }
 
     fn judge(
@@ -292,7 +341,11 @@ impl Proposed {
             Route::Direct => self.direct.is_none(),
             Route::Relayed => self.relayed.len() < RELAYED_MAX,
         };
-        if has_room { Ok(Novelty::New) } else { Err(Reason::TooMany) }
+        if has_room {
+            Ok(Novelty::New)
+        } else {
+            Err(Reason::TooMany)
+        }
     }
 
     fn record(&mut self, from: &ValidatorAddress, vote: &Vote, tc: &Option<TimeoutCertificate>) {
@@ -311,7 +364,11 @@ impl Variants {
         if self.seen.contains(&sha256(&[bytes])) {
             return Err(Reason::Duplicate);
         }
-        if self.seen.len() < VARIANTS_MAX { Ok(Novelty::New) } else { Err(Reason::TooMany) }
+        if self.seen.len() < VARIANTS_MAX {
+            Ok(Novelty::New)
+        } else {
+            Err(Reason::TooMany)
+        }
     }
 
     fn record(&mut self, now: Time, bytes: &[u8]) {
@@ -327,15 +384,25 @@ impl Variants {
 }
 
 fn route(from: &ValidatorAddress, signer: &ValidatorAddress) -> Route {
-    if from == signer { Route::Direct } else { Route::Relayed }
+    if from == signer {
+        Route::Direct
+    } else {
+        Route::Relayed
+    }
 }
 
 const fn timeout_rank(timeout: &TimeoutVote) -> Rank {
-    Rank { epoch: timeout.epoch, view: timeout.view_num }
+    Rank {
+        epoch: timeout.epoch,
+        view: timeout.view_num,
+    }
 }
 
 const fn wake_rank(wake: &Wake) -> Rank {
-    Rank { epoch: wake.epoch, view: wake.view_num }
+    Rank {
+        epoch: wake.epoch,
+        view: wake.view_num,
+    }
 }
 
 #[cfg(test)]
@@ -349,8 +416,14 @@ mod tests {
     const OTHER: ValidatorAddress = ValidatorAddress([2; 32]);
 
     fn at(view: u64) -> Place {
-        let at = Rank { epoch: Epoch(0), view: ViewNumber(view) };
-        let highest_qc = Rank { epoch: Epoch(0), view: ViewNumber(view.saturating_sub(1)) };
+        let at = Rank {
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+        };
+        let highest_qc = Rank {
+            epoch: Epoch(0),
+            view: ViewNumber(view.saturating_sub(1)),
+        };
         Place { at, highest_qc }
     }
 
@@ -362,7 +435,11 @@ mod tests {
             block_hash: BlockHash([block; 32]),
             phase: Phase::Generic,
         };
-        Vote { statement, voter: LEADER, signature: Signature([0; 64]) }
+        Vote {
+            statement,
+            voter: LEADER,
+            signature: Signature([0; 64]),
+        }
     }
 
     fn genesis_qc() -> QuorumCertificate {
@@ -416,8 +493,14 @@ mod tests {
     fn past_views_are_forgotten() {
         let mut window = Window::new(32);
         let old = ProgressMessage::Vote(vote(10, 1));
-        assert_eq!(pass(&mut window, Time(0), at(26), LEADER, &old), Ok(Novelty::New));
-        assert_eq!(pass(&mut window, Time(0), at(27), LEADER, &old), Err(Reason::LongPast));
+        assert_eq!(
+            pass(&mut window, Time(0), at(26), LEADER, &old),
+            Ok(Novelty::New)
+        );
+        assert_eq!(
+            pass(&mut window, Time(0), at(27), LEADER, &old),
+            Err(Reason::LongPast)
+        );
         assert!(window.views.is_empty());
     }
 
@@ -426,7 +509,11 @@ mod tests {
         let mut window = Window::new(32);
         let mut judge = |from, tc| pass(&mut window, Time(0), at(10), from, &nudge(10, 1, tc));
         assert_eq!(judge(OTHER, None), Ok(Novelty::New), "stripped of its TC");
-        assert_eq!(judge(OTHER, Some(7)), Ok(Novelty::New), "with a TC of another view");
+        assert_eq!(
+            judge(OTHER, Some(7)),
+            Ok(Novelty::New),
+            "with a TC of another view"
+        );
         assert_eq!(judge(OTHER, Some(8)), Err(Reason::TooMany));
         assert_eq!(judge(LEADER, Some(9)), Ok(Novelty::New), "the leader's own");
         assert_eq!(judge(LEADER, Some(9)), Err(Reason::Duplicate));
@@ -455,7 +542,10 @@ mod tests {
             assert_eq!(judge(Time(1), timeout(10, variant)), Ok(Novelty::New));
         }
         assert_eq!(judge(Time(1), timeout(10, 99)), Err(Reason::TooMany));
-        assert_eq!(judge(later.after(REPEAT_INTERVAL), timeout(10, 0)), Ok(Novelty::New));
+        assert_eq!(
+            judge(later.after(REPEAT_INTERVAL), timeout(10, 0)),
+            Ok(Novelty::New)
+        );
     }
 
     #[test]
@@ -464,22 +554,36 @@ mod tests {
         let mut judge = |now, from, m| pass(&mut window, now, at(100), from, &m);
         assert_eq!(judge(Time(0), LEADER, timeout(1, 0)), Ok(Novelty::New));
         assert_eq!(judge(Time(1), LEADER, timeout(2, 0)), Err(Reason::LongPast));
-        assert_eq!(judge(Time(1), OTHER, timeout(2, 0)), Ok(Novelty::New), "counted apart");
-        assert_eq!(judge(Time(0).after(REPEAT_INTERVAL), LEADER, timeout(900, 0)), Ok(Novelty::New));
+        assert_eq!(
+            judge(Time(1), OTHER, timeout(2, 0)),
+            Ok(Novelty::New),
+            "counted apart"
+        );
+        assert_eq!(
+            judge(Time(0).after(REPEAT_INTERVAL), LEADER, timeout(900, 0)),
+            Ok(Novelty::New)
+        );
     }
 
     #[test]
     fn certificates_pass_whatever_their_view() {
         let mut window = Window::new(32);
         let qc = |view| {
-            let qc = QuorumCertificate { view_num: ViewNumber(view), ..genesis_qc() };
+            let qc = QuorumCertificate {
+                view_num: ViewNumber(view),
+                ..genesis_qc()
+            };
             ProgressMessage::AdvanceView(Certificate::Quorum(qc))
         };
         let mut judge = |now, m| pass(&mut window, now, at(100), OTHER, &m);
         assert_eq!(judge(Time(0), qc(100_000)), Ok(Novelty::New));
         assert_eq!(judge(Time(1), qc(100_000)), Err(Reason::Duplicate));
         let later = Time(0).after(REPEAT_INTERVAL);
-        assert_eq!(judge(later, qc(100_000)), Ok(Novelty::New), "it may have been of no use then");
+        assert_eq!(
+            judge(later, qc(100_000)),
+            Ok(Novelty::New),
+            "it may have been of no use then"
+        );
         assert_eq!(judge(Time(0), qc(3)), Ok(Novelty::Old));
         assert_eq!(judge(later, qc(3)), Err(Reason::Duplicate));
     }
