@@ -1,0 +1,1 @@
+//! Directed cases: each is one promise of the protocol.
