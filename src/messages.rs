@@ -98,7 +98,10 @@ pub struct Wake {
 impl Wake {
     /// What its signature says.
     pub const fn statement(&self) -> WakeStatement {
-        WakeStatement { epoch: self.epoch, view_num: self.view_num }
+        WakeStatement {
+            epoch: self.epoch,
+            view_num: self.view_num,
+        }
     }
 }
 

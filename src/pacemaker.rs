@@ -31,7 +31,10 @@ pub struct DefaultPacemaker {
 
 impl Default for DefaultPacemaker {
     fn default() -> Self {
-        DefaultPacemaker { base_ms: 1_000, max_ms: 60_000 }
+        DefaultPacemaker {
+            base_ms: 1_000,
+            max_ms: 60_000,
+        }
     }
 }
 
@@ -47,7 +50,10 @@ impl Pacemaker for DefaultPacemaker {
         cur_view: ViewNumber,
     ) -> Duration {
         let rotation = validator_set.len() as u64 + 3;
-        let without_qc = cur_view.0.saturating_sub(highest_qc_view.0).saturating_sub(1);
+        let without_qc = cur_view
+            .0
+            .saturating_sub(highest_qc_view.0)
+            .saturating_sub(1);
         let without_commit = cur_view.0.saturating_sub(highest_commit_view.0) / rotation;
         let doublings = without_qc.max(without_commit).min(32);
         let wait = u64::from(self.base_ms.max(1)) << doublings;

@@ -1,7 +1,14 @@
 //! The algorithm (floor 3).
+mod collect;
+mod propose;
+mod safety;
 mod state;
 mod step;
+mod sync;
+mod tree;
 pub mod verify;
+mod view;
+mod vote;
 
 pub use state::{Algorithm, Config, Limits, SyncConfig, VoteTo};
 pub use step::{

@@ -14,9 +14,7 @@
 use std::fmt;
 
 use crate::app::{ProposeBlockResponse, ValidateBlockResponse};
-use crate::messages::{
-    Message, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
-};
+use crate::messages::{Message, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake};
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, GenesisHash, QuorumCertificate, Rank, Signature,
     StateUpdates, Statement, Time, TimeoutCertificate, ValidatorAddress, ViewNumber, VoteStatement,
@@ -33,15 +31,28 @@ pub enum Input {
     /// The host has work for the app.
     Notify,
     /// A verified message from the network, or one's own.
-    Progress { from: ValidatorAddress, message: Verified<ProgressMessage> },
+    Progress {
+        from: ValidatorAddress,
+        message: Verified<ProgressMessage>,
+    },
     /// A verified answer to a sync request.
-    Synced { from: ValidatorAddress, response: Verified<SyncResponse> },
+    Synced {
+        from: ValidatorAddress,
+        response: Verified<SyncResponse>,
+    },
     /// The peer answered a sync request with something that does not verify.
     SyncFailed { peer: ValidatorAddress },
     /// The app's answer to [`Effect::ProposeBlock`].
-    BlockProposed { cur_view: ViewNumber, prev_block: BlockHash, response: ProposeBlockResponse },
+    BlockProposed {
+        cur_view: ViewNumber,
+        prev_block: BlockHash,
+        response: ProposeBlockResponse,
+    },
     /// The app's answer to [`Effect::ValidateBlock`].
-    BlockValidated { block: BlockHash, response: ValidateBlockResponse },
+    BlockValidated {
+        block: BlockHash,
+        response: ValidateBlockResponse,
+    },
 }
 
 /// A change of what is on disk. A step's writes are one transaction, applied in order.
@@ -56,11 +67,20 @@ pub enum Write {
     SetHighestQc(QuorumCertificate),
     SetHighestTc(TimeoutCertificate),
     /// A block that the app found valid, with what it will change once it is committed.
-    InsertBlock { hash: BlockHash, block: Block, state_updates: StateUpdates },
+    InsertBlock {
+        hash: BlockHash,
+        block: Block,
+        state_updates: StateUpdates,
+    },
     /// Appends the block, a child of the last one committed, and applies its updates.
-    CommitBlock { hash: BlockHash, height: BlockHeight },
+    CommitBlock {
+        hash: BlockHash,
+        height: BlockHeight,
+    },
     /// Forgets an uncommitted block.
-    DropBlock { hash: BlockHash },
+    DropBlock {
+        hash: BlockHash,
+    },
 }
 
 /// What a leader needs to send its proposal again, byte for byte.
@@ -83,9 +103,17 @@ pub enum To {
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Answered by [`Input::BlockProposed`].
-    ProposeBlock { cur_view: ViewNumber, prev_block: BlockHash },
+    ProposeBlock {
+        cur_view: ViewNumber,
+        prev_block: BlockHash,
+    },
     /// Answered by [`Input::BlockValidated`].
-    ValidateBlock { cur_view: ViewNumber, hash: BlockHash, block: Block, is_sync: bool },
+    ValidateBlock {
+        cur_view: ViewNumber,
+        hash: BlockHash,
+        block: Block,
+        is_sync: bool,
+    },
 }
 
 /// Something to say once the step is on disk.
@@ -98,34 +126,84 @@ pub(super) enum Output {
 /// What becomes of a signature.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    Vote { to: Option<To> },
-    Propose { block: Block, timeout_certificate: Option<TimeoutCertificate> },
-    StoredProposal { block: BlockHash, timeout_certificate: Option<TimeoutCertificate> },
-    TimeOut { highest_qc: QuorumCertificate, last_vote: Option<VoteStatement> },
+    Vote {
+        to: Option<To>,
+    },
+    Propose {
+        block: Block,
+        timeout_certificate: Option<TimeoutCertificate>,
+    },
+    StoredProposal {
+        block: BlockHash,
+        timeout_certificate: Option<TimeoutCertificate>,
+    },
+    TimeOut {
+        highest_qc: QuorumCertificate,
+        last_vote: Option<VoteStatement>,
+    },
     Wake,
 }
 
 /// What an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    ViewStarted { rank: Rank, leader: ValidatorAddress },
-    Proposed { rank: Rank, height: BlockHeight, block: BlockHash },
-    Voted { rank: Rank, block: BlockHash },
-    QcCollected { rank: Rank, block: BlockHash },
-    Committed { rank: Rank, height: BlockHeight, block: BlockHash },
-    ViewTimedOut { rank: Rank },
-    SyncStarted { peer: ValidatorAddress },
-    SyncFinished { height: BlockHeight },
-    SyncFailed { peer: ValidatorAddress, why: &'static str },
+    ViewStarted {
+        rank: Rank,
+        leader: ValidatorAddress,
+    },
+    Proposed {
+        rank: Rank,
+        height: BlockHeight,
+        block: BlockHash,
+    },
+    Voted {
+        rank: Rank,
+        block: BlockHash,
+    },
+    QcCollected {
+        rank: Rank,
+        block: BlockHash,
+    },
+    Committed {
+        rank: Rank,
+        height: BlockHeight,
+        block: BlockHash,
+    },
+    ViewTimedOut {
+        rank: Rank,
+    },
+    SyncStarted {
+        peer: ValidatorAddress,
+    },
+    SyncFinished {
+        height: BlockHeight,
+    },
+    SyncFailed {
+        peer: ValidatorAddress,
+        why: &'static str,
+    },
     /// The block breaks a rule that its leader's key covers.
-    BlockRefused { rank: Rank, block: BlockHash, leader: ValidatorAddress, why: &'static str },
+    BlockRefused {
+        rank: Rank,
+        block: BlockHash,
+        leader: ValidatorAddress,
+        why: &'static str,
+    },
     /// The app calls a block invalid that a quorum has certified: this replica's app and the
-    /// others' are not the same function.
-    Diverged { block: BlockHash, height: BlockHeight },
+    /// others' are not the same function. If it is committed, this replica must halt.
+    Diverged {
+        block: BlockHash,
+        height: BlockHeight,
+        is_committed: bool,
+    },
     /// The app failed, or answered with what the limits forbid.
-    AppFailed { why: &'static str },
+    AppFailed {
+        why: &'static str,
+    },
     /// Blocks await commit up to the limit: only empty blocks are proposed and accepted.
-    TooManyPending { blocks: usize },
+    TooManyPending {
+        blocks: usize,
+    },
 }
 
 /// The disk, as the core sees it: one transaction a step, durable when `persist` returns.
@@ -170,7 +248,13 @@ impl Step {
 
     /// Group commit: takes in one more input before the disk is troubled.
     pub fn then(self, now: Time, input: Input) -> Step {
-        let Step { algorithm, writes, outputs, effects, events } = self;
+        let Step {
+            algorithm,
+            writes,
+            outputs,
+            effects,
+            events,
+        } = self;
         let mut next = algorithm.step(now, input);
         next.writes = join(writes, next.writes);
         next.outputs = join(outputs, next.outputs);
@@ -270,8 +354,15 @@ impl Outbox {
         signer: Option<&dyn Signer>,
         stored_block: &mut dyn FnMut(&BlockHash) -> Option<Block>,
     ) -> Dispatch {
-        let mut dispatch = Dispatch { events: self.events, ..Dispatch::default() };
-        let mut pen = Pen { genesis: self.genesis, me: self.me, signer };
+        let mut dispatch = Dispatch {
+            events: self.events,
+            ..Dispatch::default()
+        };
+        let mut pen = Pen {
+            genesis: self.genesis,
+            me: self.me,
+            signer,
+        };
         for output in self.outputs {
             match output {
                 Output::Send { to, message } => dispatch.messages.push((to, message)),
@@ -304,24 +395,47 @@ impl Pen<'_> {
             return Err(SignError("this replica has no key to sign with".into()));
         };
         let signature = signer.sign(&statement, &statement.digest(&self.genesis))?;
-        let own = |message| Input::Progress { from: me, message: Verified::own(message) };
+        let own = |message| Input::Progress {
+            from: me,
+            message: Verified::own(message),
+        };
         match (statement, then) {
             (Statement::Vote(statement), then) => {
-                let vote = Vote { statement, voter: me, signature };
+                let vote = Vote {
+                    statement,
+                    voter: me,
+                    signature,
+                };
                 dispatch.inputs.push(own(ProgressMessage::Vote(vote)));
                 match then {
                     Then::Vote { to: Some(to) } => {
-                        dispatch.messages.push((to, progress(ProgressMessage::Vote(vote))));
+                        dispatch
+                            .messages
+                            .push((to, progress(ProgressMessage::Vote(vote))));
                     }
                     Then::Vote { to: None } => {}
-                    Then::Propose { block, timeout_certificate } => {
-                        let propose = Propose { block, vote, timeout_certificate };
+                    Then::Propose {
+                        block,
+                        timeout_certificate,
+                    } => {
+                        let propose = Propose {
+                            block,
+                            vote,
+                            timeout_certificate,
+                        };
                         let message = progress(ProgressMessage::Propose(propose));
                         dispatch.messages.push((To::All, message));
                     }
-                    Then::StoredProposal { block, timeout_certificate } => {
+                    Then::StoredProposal {
+                        block,
+                        timeout_certificate,
+                    } => {
                         if let Some(block) = stored_block(&block) {
-                            let propose = Propose { block, vote, timeout_certificate };
+                            let propose = Propose {
+                                block,
+                                vote,
+                                timeout_certificate,
+                            };
                             let message = progress(ProgressMessage::Propose(propose));
                             dispatch.messages.push((To::All, message));
                         }
@@ -329,14 +443,24 @@ impl Pen<'_> {
                     Then::TimeOut { .. } | Then::Wake => unreachable!("a vote is no time-out"),
                 }
             }
-            (Statement::Timeout(statement), Then::TimeOut { highest_qc, last_vote }) => {
+            (
+                Statement::Timeout(statement),
+                Then::TimeOut {
+                    highest_qc,
+                    last_vote,
+                },
+            ) => {
                 let last_vote = match last_vote {
                     None => None,
                     Some(vote) => {
                         // Ed25519 is deterministic: the same bytes as when the vote was cast.
                         let signed = Statement::Vote(vote);
                         let signature = signer.sign(&signed, &signed.digest(&self.genesis))?;
-                        Some(Vote { statement: vote, voter: me, signature })
+                        Some(Vote {
+                            statement: vote,
+                            voter: me,
+                            signature,
+                        })
                     }
                 };
                 let message = ProgressMessage::TimeoutVote(TimeoutVote {
@@ -357,7 +481,9 @@ impl Pen<'_> {
                     validator: me,
                     signature,
                 };
-                dispatch.messages.push((To::All, progress(ProgressMessage::Wake(wake))));
+                dispatch
+                    .messages
+                    .push((To::All, progress(ProgressMessage::Wake(wake))));
             }
             _ => unreachable!("each statement has its own continuation"),
         }

@@ -115,7 +115,12 @@ impl Verifier {
     /// A verifier that knows no epoch yet.
     pub fn new(genesis: GenesisHash, check: SignatureCheck) -> Self {
         let (validator_sets, cache) = Default::default();
-        Verifier { genesis, check, validator_sets, cache }
+        Verifier {
+            genesis,
+            check,
+            validator_sets,
+            cache,
+        }
     }
 
     /// Learns the validators of an epoch.
@@ -158,7 +163,11 @@ impl Verifier {
         response: SyncResponse,
     ) -> Result<Verified<SyncResponse>, Refusal> {
         response.tail_qcs.iter().try_for_each(|qc| self.qc(qc))?;
-        if !response.blocks.iter().all(crate::types::Block::data_matches) {
+        if !response
+            .blocks
+            .iter()
+            .all(crate::types::Block::data_matches)
+        {
             return Err(Refusal::WrongData);
         }
         Ok(Verified(response))
@@ -176,8 +185,15 @@ impl Verifier {
         }
         self.vote(&propose.vote)?;
         self.qc(&header.justify)?;
-        propose.timeout_certificate.as_ref().map_or(Ok(()), |tc| self.tc(tc))?;
-        if propose.block.data_matches() { Ok(()) } else { Err(Refusal::WrongData) }
+        propose
+            .timeout_certificate
+            .as_ref()
+            .map_or(Ok(()), |tc| self.tc(tc))?;
+        if propose.block.data_matches() {
+            Ok(())
+        } else {
+            Err(Refusal::WrongData)
+        }
     }
 
     fn nudge(&mut self, nudge: &Nudge) -> Result<(), Refusal> {
@@ -191,7 +207,10 @@ impl Verifier {
         }
         self.vote(&nudge.vote)?;
         self.qc(&nudge.justify)?;
-        nudge.timeout_certificate.as_ref().map_or(Ok(()), |tc| self.tc(tc))
+        nudge
+            .timeout_certificate
+            .as_ref()
+            .map_or(Ok(()), |tc| self.tc(tc))
     }
 
     fn vote(&mut self, vote: &Vote) -> Result<(), Refusal> {
@@ -215,7 +234,11 @@ impl Verifier {
     }
 
     fn wake(&mut self, wake: &Wake) -> Result<(), Refusal> {
-        self.signed(&wake.validator, &Statement::Wake(wake.statement()), &wake.signature)
+        self.signed(
+            &wake.validator,
+            &Statement::Wake(wake.statement()),
+            &wake.signature,
+        )
     }
 
     /// A QC is valid iff its slots match the set of its epoch, every signature present verifies, and
@@ -223,19 +246,34 @@ impl Verifier {
     fn qc(&mut self, qc: &QuorumCertificate) -> Result<(), Refusal> {
         if qc.view_num.0 == 0 {
             let same = *qc == QuorumCertificate::genesis(self.genesis);
-            return if same { Ok(()) } else { Err(Refusal::Inconsistent) };
+            return if same {
+                Ok(())
+            } else {
+                Err(Refusal::Inconsistent)
+            };
         }
         let statement = Statement::Vote(qc.statement());
-        let signatures: Vec<_> = qc.signatures.iter().map(|s| s.map(|s| (statement, s))).collect();
+        let signatures: Vec<_> = qc
+            .signatures
+            .iter()
+            .map(|s| s.map(|s| (statement, s)))
+            .collect();
         self.quorum(qc.epoch, &signatures)
     }
 
     /// A TC is valid iff, besides its signatures, every `qc_view` is below its view, and it carries
     /// a valid QC of just the greatest: else one liar's inflated `qc_view` would stop the chain.
     fn tc(&mut self, tc: &TimeoutCertificate) -> Result<(), Refusal> {
-        let greatest = tc.signatures.iter().flatten().map(|(qc_view, _)| *qc_view).max();
+        let greatest = tc
+            .signatures
+            .iter()
+            .flatten()
+            .map(|(qc_view, _)| *qc_view)
+            .max();
         let qc_rank = tc.highest_qc.rank();
-        if qc_rank.epoch != tc.epoch || greatest != Some(qc_rank.view) || qc_rank.view >= tc.view_num
+        if qc_rank.epoch != tc.epoch
+            || greatest != Some(qc_rank.view)
+            || qc_rank.view >= tc.view_num
         {
             return Err(Refusal::Inconsistent);
         }
@@ -250,17 +288,26 @@ impl Verifier {
         epoch: Epoch,
         signatures: &[Option<(Statement, Signature)>],
     ) -> Result<(), Refusal> {
-        let set = self.validator_sets.get(&epoch).ok_or(Refusal::UnknownEpoch)?;
+        let set = self
+            .validator_sets
+            .get(&epoch)
+            .ok_or(Refusal::UnknownEpoch)?;
         if signatures.len() != set.len() {
             return Err(Refusal::WrongSlots);
         }
         // The power is counted first: it is cheap, and spares the signatures of what has no quorum.
-        let signed = set.members().iter().zip(signatures).filter(|(_, slot)| slot.is_some());
+        let signed = set
+            .members()
+            .iter()
+            .zip(signatures)
+            .filter(|(_, slot)| slot.is_some());
         if !set.is_quorum(signed.map(|(member, _)| member.power).sum()) {
             return Err(Refusal::NoQuorum);
         }
         for (member, slot) in set.members().iter().zip(signatures) {
-            let Some((statement, signature)) = slot else { continue };
+            let Some((statement, signature)) = slot else {
+                continue;
+            };
             let digest = statement.digest(&self.genesis);
             let key = (member.address, digest, *signature);
             if !cached(&mut self.cache, self.check, key) {
@@ -276,12 +323,19 @@ impl Verifier {
         statement: &Statement,
         signature: &Signature,
     ) -> Result<(), Refusal> {
-        let set = self.validator_sets.get(&statement.epoch()).ok_or(Refusal::UnknownEpoch)?;
+        let set = self
+            .validator_sets
+            .get(&statement.epoch())
+            .ok_or(Refusal::UnknownEpoch)?;
         if !set.contains(signer) {
             return Err(Refusal::NotAValidator);
         }
         let key = (*signer, statement.digest(&self.genesis), *signature);
-        if cached(&mut self.cache, self.check, key) { Ok(()) } else { Err(Refusal::WrongSignature) }
+        if cached(&mut self.cache, self.check, key) {
+            Ok(())
+        } else {
+            Err(Refusal::WrongSignature)
+        }
     }
 }
 

@@ -46,7 +46,10 @@ pub struct BlockTree {}
 
 impl BlockTree {
     /// Opens or creates the tree of `genesis`; what is durable in it is where Alice recovers.
-    pub fn open(options: &OpenOptions, genesis: &Genesis) -> Result<(BlockTree, Durable), StorageError> {
+    pub fn open(
+        options: &OpenOptions,
+        genesis: &Genesis,
+    ) -> Result<(BlockTree, Durable), StorageError> {
         let _ = (options, genesis);
         todo!()
     }
@@ -86,7 +89,11 @@ impl BlockTreeReader {
     /// The state as of `block`: the committed state under the pending updates between it and
     /// `block`, on disk or in `unwritten`. `None` if that state is not to be had (unknown block, or
     /// the chain has committed past it or beside it).
-    pub fn snapshot_at(&self, block: &BlockHash, unwritten: &[Unwritten<'_>]) -> Result<Option<Snapshot>, StorageError> {
+    pub fn snapshot_at(
+        &self,
+        block: &BlockHash,
+        unwritten: &[Unwritten<'_>],
+    ) -> Result<Option<Snapshot>, StorageError> {
         let _ = (block, unwritten);
         todo!()
     }
@@ -97,12 +104,24 @@ impl BlockTreeReader {
 pub struct Snapshot {}
 
 impl BlockTreeSnapshot for Snapshot {
-    fn state(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> { todo!() }
-    fn block(&self, _hash: &BlockHash) -> Result<Option<Block>, ReadError> { todo!() }
-    fn hash_at(&self, _height: BlockHeight) -> Result<Option<BlockHash>, ReadError> { todo!() }
-    fn committed_height(&self) -> Result<BlockHeight, ReadError> { todo!() }
-    fn highest_qc(&self) -> Result<QuorumCertificate, ReadError> { todo!() }
-    fn validator_set(&self) -> Result<ValidatorSet, ReadError> { todo!() }
+    fn state(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        todo!()
+    }
+    fn block(&self, _hash: &BlockHash) -> Result<Option<Block>, ReadError> {
+        todo!()
+    }
+    fn hash_at(&self, _height: BlockHeight) -> Result<Option<BlockHash>, ReadError> {
+        todo!()
+    }
+    fn committed_height(&self) -> Result<BlockHeight, ReadError> {
+        todo!()
+    }
+    fn highest_qc(&self) -> Result<QuorumCertificate, ReadError> {
+        todo!()
+    }
+    fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
+        todo!()
+    }
 }
 
 /// For the sync server.
@@ -111,8 +130,13 @@ impl Snapshot {
     /// stored, else to the block of the highest QC that is stored: blocks lowest first, at most `limit` and about
     /// `bytes_max` encoded bytes (at least one block if there is any), and the QCs that certify the last.
     /// `None` if `after` is not on the committed chain here.
-    pub fn blocks_after(&self, after: &BlockHash, wanted: Option<&BlockHash>, limit: usize, bytes_max: usize)
-        -> Result<Option<(Vec<Block>, Vec<QuorumCertificate>)>, ReadError> {
+    pub fn blocks_after(
+        &self,
+        after: &BlockHash,
+        wanted: Option<&BlockHash>,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Option<(Vec<Block>, Vec<QuorumCertificate>)>, ReadError> {
         let _ = (after, wanted, limit, bytes_max);
         todo!()
     }

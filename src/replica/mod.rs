@@ -87,24 +87,60 @@ pub struct Metrics {
 pub struct Replica {}
 
 impl Replica {
-    pub fn open(config: ReplicaConfig, app: Box<dyn App>, network: Arc<dyn NetworkProvider>) -> Result<Replica, ReplicaError> {
+    pub fn open(
+        config: ReplicaConfig,
+        app: Box<dyn App>,
+        network: Arc<dyn NetworkProvider>,
+    ) -> Result<Replica, ReplicaError> {
         let _ = (config, app, network);
         todo!()
     }
     /// `on_event` is called on one thread of its own, in order; set before start.
-    pub fn set_events(&self, on_event: Box<dyn FnMut(ReplicaEvent) + Send>) -> Result<(), ReplicaError> { let _ = on_event; todo!() }
-    pub fn start(&self) -> Result<(), ReplicaError> { todo!() }
+    pub fn set_events(
+        &self,
+        on_event: Box<dyn FnMut(ReplicaEvent) + Send>,
+    ) -> Result<(), ReplicaError> {
+        let _ = on_event;
+        todo!()
+    }
+    pub fn start(&self) -> Result<(), ReplicaError> {
+        todo!()
+    }
     /// TimedOut if a callback did not return in time: call again. Idempotent.
-    pub fn stop(&self, timeout: Duration) -> Result<(), ReplicaError> { let _ = timeout; todo!() }
-    pub fn notify(&self) -> Result<(), ReplicaError> { todo!() }
-    pub fn deliver(&self, from: ValidatorAddress, message: &[u8]) -> Result<(), ReplicaError> { let _ = (from, message); todo!() }
-    pub fn snapshot(&self) -> Result<Snapshot, ReplicaError> { todo!() }
+    pub fn stop(&self, timeout: Duration) -> Result<(), ReplicaError> {
+        let _ = timeout;
+        todo!()
+    }
+    pub fn notify(&self) -> Result<(), ReplicaError> {
+        todo!()
+    }
+    pub fn deliver(&self, from: ValidatorAddress, message: &[u8]) -> Result<(), ReplicaError> {
+        let _ = (from, message);
+        todo!()
+    }
+    pub fn snapshot(&self) -> Result<Snapshot, ReplicaError> {
+        todo!()
+    }
     /// The committed block at `after` + 1, as soon as there is one.
-    pub fn next_committed(&self, after: BlockHeight, timeout: Duration) -> Result<CommittedBlock, ReplicaError> { let _ = (after, timeout); todo!() }
+    pub fn next_committed(
+        &self,
+        after: BlockHeight,
+        timeout: Duration,
+    ) -> Result<CommittedBlock, ReplicaError> {
+        let _ = (after, timeout);
+        todo!()
+    }
     /// Ok once stopped; Halted with the reason; TimedOut.
-    pub fn wait(&self, timeout: Duration) -> Result<(), ReplicaError> { let _ = timeout; todo!() }
-    pub fn info(&self) -> Info { todo!() }
-    pub fn metrics(&self) -> Metrics { todo!() }
+    pub fn wait(&self, timeout: Duration) -> Result<(), ReplicaError> {
+        let _ = timeout;
+        todo!()
+    }
+    pub fn info(&self) -> Info {
+        todo!()
+    }
+    pub fn metrics(&self) -> Metrics {
+        todo!()
+    }
 }
 
 /// An event with the time it happened (Unix time, nanoseconds).

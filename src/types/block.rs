@@ -90,7 +90,11 @@ pub struct BlockHeader {
 impl BlockHeader {
     /// The block's name: SHA-256 over a tag, the genesis hash and the canonical header.
     pub fn hash(&self, genesis: &GenesisHash) -> BlockHash {
-        BlockHash(sha256(&[&TAG_BLOCK, genesis.as_bytes(), &codec::encode(self)]))
+        BlockHash(sha256(&[
+            &TAG_BLOCK,
+            genesis.as_bytes(),
+            &codec::encode(self),
+        ]))
     }
 
     /// The hash of the block it builds on; the genesis hash for the first block.
@@ -100,7 +104,10 @@ impl BlockHeader {
 
     /// The view it was proposed in.
     pub const fn rank(&self) -> Rank {
-        Rank { epoch: self.epoch, view: self.view }
+        Rank {
+            epoch: self.epoch,
+            view: self.view,
+        }
     }
 }
 

@@ -58,7 +58,8 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     if bytes.len() > bytes_max {
         return Err(DecodeError::TooLarge);
     }
-    let (value, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|_| DecodeError::Malformed)?;
+    let (value, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|_| DecodeError::Malformed)?;
     if !rest.is_empty() {
         return Err(DecodeError::TrailingBytes);
     }
@@ -86,7 +87,11 @@ impl postcard::ser_flavors::Flavor for Same<'_> {
     }
 
     fn finalize(self) -> postcard::Result<()> {
-        if self.expected.is_empty() { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
+        if self.expected.is_empty() {
+            Ok(())
+        } else {
+            Err(postcard::Error::SerializeBufferFull)
+        }
     }
 }
 
@@ -145,6 +150,9 @@ mod tests {
         struct Few(#[serde(deserialize_with = "bounded::<_, _, 2>")] Vec<Option<u8>>);
         assert_eq!(decode::<Few>(&[2, 0, 0], 8), Ok(Few(vec![None, None])));
         assert_eq!(decode::<Few>(&[3, 0, 0, 0], 8), Err(DecodeError::Malformed));
-        assert_eq!(decode::<Few>(&[0xff, 0xff, 0xff, 0x7f], 8), Err(DecodeError::Malformed));
+        assert_eq!(
+            decode::<Few>(&[0xff, 0xff, 0xff, 0x7f], 8),
+            Err(DecodeError::Malformed)
+        );
     }
 }

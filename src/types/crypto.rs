@@ -12,7 +12,11 @@ use super::{StatementDigest, ValidatorAddress};
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    context
+        .finish()
+        .as_ref()
+        .try_into()
+        .expect("SHA-256 has 32 bytes")
 }
 
 /// An Ed25519 signature (RFC 8032).
@@ -23,7 +27,9 @@ impl Signature {
     /// Whether `signer` made this signature over `digest`. Cofactorless verification, as ring does
     /// it: one predicate of validity for all replicas.
     pub fn verifies(&self, signer: &ValidatorAddress, digest: &StatementDigest) -> bool {
-        UnparsedPublicKey::new(&ED25519, &signer.0).verify(&digest.0, &self.0).is_ok()
+        UnparsedPublicKey::new(&ED25519, &signer.0)
+            .verify(&digest.0, &self.0)
+            .is_ok()
     }
 }
 
@@ -85,8 +91,9 @@ impl Drop for Seed {
 }
 
 /// PKCS#8 v1 around an Ed25519 seed (RFC 8410, section 7): everything before the seed is constant.
-const PKCS8_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+];
 
 impl KeyPair {
     /// A new random key.
@@ -107,7 +114,10 @@ impl KeyPair {
     pub fn from_seed(seed: &[u8]) -> Result<KeyPair, KeyError> {
         let bytes: [u8; 32] = seed.try_into().map_err(|_| KeyError::SeedLength)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::SeedLength)?;
-        Ok(KeyPair { seed: Seed(bytes), pair })
+        Ok(KeyPair {
+            seed: Seed(bytes),
+            pair,
+        })
     }
 
     /// Reads PKCS#8, version 1 or 2.
@@ -115,12 +125,17 @@ impl KeyPair {
     /// # Errors
     /// [`KeyError::NotPkcs8`].
     pub fn from_pkcs8(der: &[u8]) -> Result<KeyPair, KeyError> {
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::NotPkcs8)?;
+        let pair =
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::NotPkcs8)?;
         // ring has checked the structure; the seed stands at one fixed place in both versions.
         let seed = der.get(16..48).ok_or(KeyError::NotPkcs8)?;
         let key = KeyPair::from_seed(seed)?;
         let same = key.pair.public_key().as_ref() == pair.public_key().as_ref();
-        if same { Ok(key) } else { Err(KeyError::NotPkcs8) }
+        if same {
+            Ok(key)
+        } else {
+            Err(KeyError::NotPkcs8)
+        }
     }
 
     /// The key as PKCS#8 version 1: what OpenSSL writes.
@@ -131,7 +146,11 @@ impl KeyPair {
     /// The validator this key speaks for.
     pub fn address(&self) -> ValidatorAddress {
         let bytes = self.pair.public_key().as_ref();
-        ValidatorAddress(bytes.try_into().expect("an Ed25519 public key has 32 bytes"))
+        ValidatorAddress(
+            bytes
+                .try_into()
+                .expect("an Ed25519 public key has 32 bytes"),
+        )
     }
 
     /// Signs a statement.
@@ -153,5 +172,8 @@ impl fmt::Debug for KeyPair {
 }
 
 fn signature_bytes(signature: signature::Signature) -> [u8; 64] {
-    signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    signature
+        .as_ref()
+        .try_into()
+        .expect("an Ed25519 signature has 64 bytes")
 }

@@ -41,7 +41,10 @@ pub struct VoteStatement {
 impl VoteStatement {
     /// Where the vote stands: one-vote-per-view counts by it.
     pub const fn rank(&self) -> Rank {
-        Rank { epoch: self.epoch, view: self.view_num }
+        Rank {
+            epoch: self.epoch,
+            view: self.view_num,
+        }
     }
 }
 
@@ -85,8 +88,14 @@ impl QuorumCertificate {
     /// (epoch, view), except that a Commit QC ends its epoch: it has (epoch + 1, 0).
     pub const fn rank(&self) -> Rank {
         match self.phase {
-            Phase::Commit => Rank { epoch: self.epoch.next(), view: ViewNumber(0) },
-            _ => Rank { epoch: self.epoch, view: self.view_num },
+            Phase::Commit => Rank {
+                epoch: self.epoch.next(),
+                view: ViewNumber(0),
+            },
+            _ => Rank {
+                epoch: self.epoch,
+                view: self.view_num,
+            },
         }
     }
 }

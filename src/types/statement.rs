@@ -3,9 +3,7 @@
 //! epoch. A tag is padded to [`TAG_BYTES`]: no tag is the beginning of another.
 
 use super::crypto::sha256;
-use super::{
-    Epoch, GenesisHash, StatementDigest, TimeoutStatement, ViewNumber, VoteStatement,
-};
+use super::{Epoch, GenesisHash, StatementDigest, TimeoutStatement, ViewNumber, VoteStatement};
 
 const TAG_BYTES: usize = 24;
 

@@ -28,11 +28,18 @@ pub struct TimeoutCertificate {
 impl TimeoutCertificate {
     /// The view that has run out.
     pub const fn rank(&self) -> Rank {
-        Rank { epoch: self.epoch, view: self.view_num }
+        Rank {
+            epoch: self.epoch,
+            view: self.view_num,
+        }
     }
 
     /// What the validator that gave `qc_view` has signed.
     pub const fn statement(&self, qc_view: ViewNumber) -> TimeoutStatement {
-        TimeoutStatement { epoch: self.epoch, view_num: self.view_num, qc_view }
+        TimeoutStatement {
+            epoch: self.epoch,
+            view_num: self.view_num,
+            qc_view,
+        }
     }
 }

@@ -66,7 +66,10 @@ impl ValidatorSet {
             return Err(ValidatorSetError::TooMany);
         }
         members.sort_by_key(|member| member.address);
-        if let Some(twice) = members.windows(2).find(|pair| pair[0].address == pair[1].address) {
+        if let Some(twice) = members
+            .windows(2)
+            .find(|pair| pair[0].address == pair[1].address)
+        {
             return Err(ValidatorSetError::Duplicate(twice[0].address));
         }
         if let Some(none) = members.iter().find(|member| member.power == 0) {
@@ -75,7 +78,9 @@ impl ValidatorSet {
         let mut total = 0_u64;
         let mut upto = Vec::with_capacity(members.len());
         for member in &members {
-            total = total.checked_add(member.power).ok_or(ValidatorSetError::Overflow)?;
+            total = total
+                .checked_add(member.power)
+                .ok_or(ValidatorSetError::Overflow)?;
             upto.push(total);
         }
         Ok(Self { members, upto })
@@ -94,7 +99,9 @@ impl ValidatorSet {
 
     /// The slot of `address` in certificates.
     pub fn index_of(&self, address: &ValidatorAddress) -> Option<usize> {
-        self.members.binary_search_by_key(address, |member| member.address).ok()
+        self.members
+            .binary_search_by_key(address, |member| member.address)
+            .ok()
     }
 
     /// Whether `address` may vote.
@@ -130,13 +137,17 @@ impl ValidatorSet {
 
     /// Whether all members have the same power.
     pub fn is_equal_power(&self) -> bool {
-        self.members.iter().all(|member| member.power == self.members[0].power)
+        self.members
+            .iter()
+            .all(|member| member.power == self.members[0].power)
     }
 }
 
 impl fmt::Debug for ValidatorSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.members.iter().map(|m| (m.address, m.power))).finish()
+        f.debug_map()
+            .entries(self.members.iter().map(|m| (m.address, m.power)))
+            .finish()
     }
 }
 

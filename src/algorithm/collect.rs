@@ -1,0 +1,163 @@
+//! Votes and time-outs on their way to certificates. Lost in a crash, and bounded: votes by a
+//! window of views, time-outs by one per validator.
+
+use std::collections::BTreeMap;
+
+use crate::messages::{TimeoutVote, Vote};
+use crate::types::{
+    Epoch, QuorumCertificate, Signature, TimeoutCertificate, ValidatorSet, ViewNumber,
+    VoteStatement,
+};
+
+/// Votes by view. The first vote of a validator in a view is counted, no other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Votes {
+    views: BTreeMap<ViewNumber, ViewVotes>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ViewVotes {
+    ballots: BTreeMap<usize, (VoteStatement, Signature)>,
+    is_certified: bool,
+}
+
+impl Votes {
+    /// Counts a vote, whose signature is verified. A QC when it completes the first quorum of its
+    /// view: votes count together only if their whole statements are equal.
+    pub(super) fn add(&mut self, set: &ValidatorSet, vote: &Vote) -> Option<QuorumCertificate> {
+        let index = set.index_of(&vote.voter)?;
+        let view = self.views.entry(vote.statement.view_num).or_default();
+        if view.is_certified || view.ballots.contains_key(&index) {
+            return None;
+        }
+        view.ballots.insert(index, (vote.statement, vote.signature));
+        let mut power = 0;
+        let mut signatures = vec![None; set.len()];
+        for (index, (statement, signature)) in &view.ballots {
+            if *statement == vote.statement {
+                power += set.members()[*index].power;
+                signatures[*index] = Some(*signature);
+            }
+        }
+        if !set.is_quorum(power) {
+            return None;
+        }
+        view.is_certified = true;
+        let VoteStatement {
+            epoch,
+            view_num,
+            justify_view,
+            block_hash,
+            phase,
+        } = vote.statement;
+        Some(QuorumCertificate {
+            epoch,
+            view_num,
+            justify_view,
+            block_hash,
+            phase,
+            signatures,
+        })
+    }
+
+    /// Forgets the votes of views below `first`.
+    pub(super) fn forget_below(&mut self, first: ViewNumber) {
+        self.views = self.views.split_off(&first);
+    }
+}
+
+/// The highest time-out of each validator. One is enough: whoever has moved on to a later view
+/// holds the certificate that leads there, and answers with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timeouts {
+    highest: BTreeMap<usize, Timeout>,
+    /// The QCs that the time-outs name, each once.
+    certificates: BTreeMap<ViewNumber, QuorumCertificate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timeout {
+    view: ViewNumber,
+    qc_view: ViewNumber,
+    signature: Signature,
+}
+
+impl Timeouts {
+    /// Takes in a verified time-out. Of two for one view the one with the greater QC stands.
+    pub(super) fn add(&mut self, set: &ValidatorSet, timeout: &TimeoutVote) {
+        let Some(index) = set.index_of(&timeout.validator) else {
+            return;
+        };
+        let qc_view = timeout.highest_qc.rank().view;
+        let new = Timeout {
+            view: timeout.view_num,
+            qc_view,
+            signature: timeout.signature,
+        };
+        if let Some(old) = self.highest.get(&index) {
+            if (old.view, old.qc_view) >= (new.view, new.qc_view) {
+                return;
+            }
+        }
+        self.highest.insert(index, new);
+        self.certificates
+            .entry(qc_view)
+            .or_insert_with(|| timeout.highest_qc.clone());
+        let named = |view: &ViewNumber| self.highest.values().any(|t| t.qc_view == *view);
+        let unused: Vec<_> = self
+            .certificates
+            .keys()
+            .filter(|v| !named(v))
+            .copied()
+            .collect();
+        unused
+            .iter()
+            .for_each(|view| drop(self.certificates.remove(view)));
+    }
+
+    /// The greatest view such that blocking power has timed out in it or later.
+    pub(super) fn blocking_view(&self, set: &ValidatorSet) -> Option<ViewNumber> {
+        let mut views: Vec<(ViewNumber, u64)> = self
+            .highest
+            .iter()
+            .map(|(index, timeout)| (timeout.view, set.members()[*index].power))
+            .collect();
+        views.sort_unstable_by(|a, b| b.cmp(a));
+        let mut power = 0;
+        views.into_iter().find_map(|(view, more)| {
+            power += more;
+            set.is_blocking(power).then_some(view)
+        })
+    }
+
+    /// The certificate of `view`, once a quorum has timed it out.
+    pub(super) fn certificate(
+        &self,
+        set: &ValidatorSet,
+        epoch: Epoch,
+        view: ViewNumber,
+    ) -> Option<TimeoutCertificate> {
+        let mut signatures = vec![None; set.len()];
+        let mut power = 0;
+        let mut greatest = ViewNumber(0);
+        for (index, timeout) in self
+            .highest
+            .iter()
+            .filter(|(_, timeout)| timeout.view == view)
+        {
+            signatures[*index] = Some((timeout.qc_view, timeout.signature));
+            power += set.members()[*index].power;
+            greatest = greatest.max(timeout.qc_view);
+        }
+        if !set.is_quorum(power) {
+            return None;
+        }
+        let highest_qc = self.certificates.get(&greatest)?.clone();
+        Some(TimeoutCertificate {
+            epoch,
+            view_num: view,
+            highest_qc,
+            signatures,
+        })
+    }
+}

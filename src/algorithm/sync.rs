@@ -1,0 +1,364 @@
+//! Catching up: asking peers for blocks that certificates speak of. Voting never waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
+use crate::types::limits::BLOCKS_PER_RESPONSE_MAX;
+use crate::types::{
+    Block, BlockHash, BlockHeader, BlockHeight, CommitRule, GenesisHash, Rank, Time,
+    ValidatorAddress, ViewNumber,
+};
+
+use super::{Algorithm, Event, To};
+
+/// The pause after a peer's first failure, and the longest.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
+const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// The pause after the app could not judge what was fetched.
+const UNDECIDED_PAUSE: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Sync {
+    /// The highest certified block that is not known here.
+    wanted: Option<(Rank, BlockHash)>,
+    /// Who spoke of it, and so may have it.
+    hint: Option<ValidatorAddress>,
+    in_flight: Option<InFlight>,
+    /// What was fetched and not yet judged, parents first; its end is certified.
+    fetched: VecDeque<(BlockHash, Block)>,
+    back_off: BTreeMap<ValidatorAddress, BackOff>,
+    /// Peers are asked in turn.
+    turn: usize,
+    /// No request before this time.
+    not_before: Time,
+    /// The last certificate or request; a peer is asked what is new when that is long ago, and at
+    /// once if there was none.
+    quiet_since: Option<Time>,
+    /// A wanted block has been asked for, and its arrival is to be reported.
+    is_catching_up: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    peer: ValidatorAddress,
+    asked: BlockHash,
+    deadline: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BackOff {
+    failures: u32,
+    until: Time,
+}
+
+impl Sync {
+    /// Asks at once what is new.
+    pub(super) fn new(now: Time) -> Sync {
+        Sync {
+            wanted: None,
+            hint: None,
+            in_flight: None,
+            fetched: VecDeque::new(),
+            back_off: BTreeMap::new(),
+            turn: 0,
+            not_before: now,
+            quiet_since: None,
+            is_catching_up: false,
+        }
+    }
+
+    pub(super) fn want(&mut self, rank: Rank, hash: BlockHash, from: ValidatorAddress) {
+        if self.wanted.is_none_or(|(wanted, _)| wanted < rank) {
+            self.wanted = Some((rank, hash));
+            self.hint = Some(from);
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Option<BlockHash> {
+        self.wanted.map(|(_, hash)| hash)
+    }
+
+    pub(super) fn target(&self) -> Option<BlockHeight> {
+        self.fetched.back().map(|(_, block)| block.header.height)
+    }
+
+    pub(super) fn peer(&self) -> Option<ValidatorAddress> {
+        self.in_flight.map(|in_flight| in_flight.peer)
+    }
+
+    /// The block is in the tree, whose committed head stands at `head`.
+    pub(super) fn arrived(&mut self, hash: &BlockHash, head: Rank) {
+        if self
+            .wanted
+            .is_some_and(|(rank, wanted)| wanted == *hash || rank <= head)
+        {
+            self.wanted = None;
+        }
+    }
+
+    /// A certificate has come: nobody need be asked what is new for a while.
+    pub(super) fn saw_certificate(&mut self, now: Time) {
+        self.quiet_since = self.quiet_since.map(|since| since.max(now));
+    }
+
+    fn poll_at(&self, interval: Duration) -> Time {
+        self.quiet_since
+            .map_or(Time(0), |since| since.after(interval))
+    }
+
+    pub(super) fn next_fetched(&self) -> Option<(&BlockHash, &Block)> {
+        self.fetched.front().map(|(hash, block)| (hash, block))
+    }
+
+    pub(super) fn take_fetched(&mut self) -> Option<(BlockHash, Block)> {
+        self.fetched.pop_front()
+    }
+
+    pub(super) fn drop_fetched(&mut self) {
+        self.fetched.pop_front();
+    }
+
+    /// What follows cannot be judged: it is fetched again later.
+    pub(super) fn give_up_fetched(&mut self, now: Time) {
+        self.fetched.clear();
+        self.not_before = now.after(UNDECIDED_PAUSE);
+    }
+
+    /// Whether what was fetched above `first` shows it to be final.
+    pub(super) fn makes_final(&self, first: &BlockHeader, rule: CommitRule) -> bool {
+        let links = match rule {
+            CommitRule::TwoChain => 2,
+            CommitRule::ThreeChain => 3,
+        };
+        let mut views = vec![first.view];
+        views.extend(self.fetched.iter().map(|(_, block)| block.header.view));
+        // The justify of each block certifies the one before in its own view: only the last one's
+        // certificate is not among them.
+        let certified = views.len().saturating_sub(1);
+        let consecutive = |pair: &[ViewNumber]| pair[0].next() == pair[1];
+        views[..certified]
+            .windows(links)
+            .any(|chain| chain.windows(2).all(consecutive))
+    }
+
+    fn fail(&mut self, peer: ValidatorAddress, now: Time) {
+        let failures = self
+            .back_off
+            .get(&peer)
+            .map_or(0, |back_off| back_off.failures);
+        let pause = BACK_OFF_FIRST
+            .saturating_mul(1 << failures.min(16))
+            .min(BACK_OFF_MAX);
+        let back_off = BackOff {
+            failures: failures + 1,
+            until: now.after(pause),
+        };
+        self.back_off.insert(peer, back_off);
+        self.hint = None;
+    }
+
+    fn is_ready(&self, peer: &ValidatorAddress, now: Time) -> bool {
+        self.back_off
+            .get(peer)
+            .is_none_or(|back_off| back_off.until <= now)
+    }
+}
+
+impl Algorithm {
+    /// Asks a peer, if something is wanted, nothing is on its way, and what came has been judged.
+    pub(super) fn try_sync(&mut self) {
+        let head = self.tree.head().rank;
+        if let Some((rank, hash)) = self.sync.wanted {
+            if rank <= head || self.tree.knows(&hash) {
+                self.sync.wanted = None;
+            }
+        }
+        if self.sync.in_flight.is_some() || self.is_judging_what_came() {
+            return;
+        }
+        if self.sync.is_catching_up && self.sync.wanted.is_none() {
+            self.sync.is_catching_up = false;
+            self.events.push(Event::SyncFinished {
+                height: self.tree.head().height,
+            });
+        }
+        let poll_at = self.sync.poll_at(self.config.sync.interval);
+        let is_due = self.sync.wanted.is_some() || self.now >= poll_at;
+        if !is_due || self.now < self.sync.not_before {
+            return;
+        }
+        let Some(peer) = self.choose_peer() else {
+            return;
+        };
+        let asked = self.tree.head().hash;
+        let deadline = self.now.after(self.config.sync.response_timeout);
+        self.sync.in_flight = Some(InFlight {
+            peer,
+            asked,
+            deadline,
+        });
+        self.sync.quiet_since = Some(self.now);
+        // What is pending here lies between the asked block and what is new.
+        let known = u32::try_from(self.tree.blocks()).unwrap_or(u32::MAX);
+        let limit = self.config.sync.request_limit.saturating_add(known);
+        let request = SyncRequest {
+            highest_committed_block: asked,
+            limit: limit.min(BLOCKS_PER_RESPONSE_MAX as u32),
+            wanted: self.sync.wanted(),
+        };
+        if request.wanted.is_some() && !self.sync.is_catching_up {
+            self.sync.is_catching_up = true;
+            self.events.push(Event::SyncStarted { peer });
+        }
+        self.send(To::Peer(peer), Message::Sync(SyncMessage::Request(request)));
+    }
+
+    /// The peer that spoke of what is wanted, else the next validator whose turn it is.
+    fn choose_peer(&mut self) -> Option<ValidatorAddress> {
+        let me = self.config.me;
+        let set = &self.validator_sets[self.epoch.0 as usize];
+        let now = self.now;
+        let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
+        if let Some(hint) = self.sync.hint.take().filter(|peer| is_other(peer)) {
+            if self.sync.is_ready(&hint, now) {
+                return Some(hint);
+            }
+        }
+        let others = (0..set.len())
+            .map(|step| (self.sync.turn + step) % set.len())
+            .map(|index| (index, set.members()[index].address))
+            .filter(|(_, peer)| is_other(peer));
+        let mut earliest = Time::NEVER;
+        for (index, peer) in others {
+            if self.sync.is_ready(&peer, now) {
+                self.sync.turn = index + 1;
+                return Some(peer);
+            }
+            earliest = earliest.min(self.sync.back_off[&peer].until);
+        }
+        // Everybody has failed lately, or there is nobody else.
+        self.sync.not_before = earliest;
+        None
+    }
+
+    pub(super) fn sync_deadline(&self) -> Time {
+        if let Some(in_flight) = self.sync.in_flight {
+            return in_flight.deadline;
+        }
+        if self.is_judging_what_came() {
+            return Time::NEVER; // the app is at work
+        }
+        let due = match self.sync.wanted {
+            Some(_) => self.now,
+            None => self.sync.poll_at(self.config.sync.interval),
+        };
+        due.max(self.sync.not_before)
+    }
+
+    fn is_judging_what_came(&self) -> bool {
+        !self.sync.fetched.is_empty() || self.judging.is_judging_fetched()
+    }
+
+    pub(super) fn on_sync_deadline(&mut self) {
+        let Some(InFlight { peer, deadline, .. }) = self.sync.in_flight else {
+            return;
+        };
+        if self.now >= deadline {
+            self.fail_sync(peer, "no answer in time");
+        }
+    }
+
+    /// Upon an answer that did not verify.
+    pub(super) fn on_sync_failed(&mut self, peer: ValidatorAddress) {
+        if self.sync.peer() == Some(peer) {
+            self.fail_sync(peer, "the answer does not verify");
+        }
+    }
+
+    fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
+        self.sync.in_flight = None;
+        self.sync.fail(peer, self.now);
+        self.events.push(Event::SyncFailed { peer, why });
+    }
+
+    /// Upon an answer: its certificates first. Its blocks are taken if they link up from what was
+    /// asked for to a block that is certified: a quorum has then checked all that lies between, and
+    /// their hashes cover it.
+    pub(super) fn on_synced(&mut self, from: ValidatorAddress, response: SyncResponse) {
+        let Some(in_flight) = self
+            .sync
+            .in_flight
+            .filter(|in_flight| in_flight.peer == from)
+        else {
+            return; // nobody asked
+        };
+        let SyncResponse {
+            highest_committed_block,
+            blocks,
+            tail_qcs,
+        } = response;
+        for qc in &tail_qcs {
+            self.on_qc(qc, from);
+        }
+        if highest_committed_block != in_flight.asked {
+            self.fail_sync(from, "an answer to another question");
+            return;
+        }
+        let is_certified = |hash: &BlockHash| {
+            tail_qcs.iter().any(|qc| qc.block_hash == *hash)
+                || self.highest_qc.block_hash == *hash
+                || self.sync.wanted() == Some(*hash)
+        };
+        let Some(hashed) = linked(&self.config.genesis, in_flight.asked, blocks) else {
+            self.fail_sync(from, "its blocks do not link up");
+            return;
+        };
+        if hashed.back().is_some_and(|(hash, _)| !is_certified(hash)) {
+            self.fail_sync(from, "its last block is not certified");
+            return;
+        }
+        let head = self.tree.head().height;
+        let is_new = |(hash, block): &(BlockHash, Block)| {
+            block.header.height > head && !self.tree.knows(hash)
+        };
+        let fetched: VecDeque<_> = hashed.into_iter().filter(is_new).collect();
+        let joins = fetched
+            .front()
+            .is_none_or(|(_, block)| self.tree.knows(&block.header.parent()));
+        if !joins {
+            self.fail_sync(from, "its blocks do not continue the chain");
+        } else if fetched.is_empty() && self.sync.wanted.is_some() {
+            self.fail_sync(from, "it does not have the block either");
+        } else {
+            self.sync.in_flight = None;
+            self.sync.back_off.remove(&from);
+            self.sync.hint = Some(from);
+            self.sync.fetched = fetched;
+        }
+    }
+}
+
+/// The blocks with their hashes, if each is the child of the one before and the first is `after`'s.
+fn linked(
+    genesis: &GenesisHash,
+    after: BlockHash,
+    blocks: Vec<Block>,
+) -> Option<VecDeque<(BlockHash, Block)>> {
+    let mut parent = after;
+    let mut height = None;
+    let mut linked = VecDeque::with_capacity(blocks.len());
+    for block in blocks {
+        let header = &block.header;
+        let is_next = height.is_none_or(|below: BlockHeight| below.next() == header.height);
+        if header.parent() != parent || !is_next {
+            return None;
+        }
+        height = Some(header.height);
+        parent = header.hash(genesis);
+        linked.push_back((parent, block));
+    }
+    Some(linked)
+}

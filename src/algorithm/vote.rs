@@ -1,0 +1,418 @@
+//! Judging blocks, and voting for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::app::ValidateBlockResponse;
+use crate::messages::Propose;
+use crate::types::{
+    check_state_updates, Block, BlockHash, BlockHeader, Phase, StateUpdates, Statement,
+    ValidatorAddress, ViewNumber, VoteStatement,
+};
+
+use super::safety;
+use super::step::Then;
+use super::{Algorithm, Effect, Event, Limits, PendingBlock, Write};
+
+/// Proposals that wait for their parents or for the app; of the lowest view is given up first.
+const CANDIDATES_MAX: usize = 8;
+
+/// Blocks remembered as diverged; beyond it the replica has other worries.
+const DIVERGED_MAX: usize = 64;
+
+/// Blocks on their way to a verdict.
+#[derive(Debug, Default)]
+pub(super) struct Judging {
+    candidates: BTreeMap<ViewNumber, Candidate>,
+    /// The one question that the app has not answered.
+    pub(super) asked: Option<Question>,
+    /// Certified blocks that the app calls invalid.
+    diverged: BTreeSet<BlockHash>,
+}
+
+/// What the app is being asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    Propose,
+    Validate { candidate: Candidate, is_sync: bool },
+}
+
+/// A block that is not yet judged.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) hash: BlockHash,
+    pub(super) block: Block,
+    pub(super) leader: ValidatorAddress,
+    /// Rule 3 held, with the certificates that came along.
+    pub(super) is_justified: bool,
+}
+
+impl Judging {
+    /// Whether the app is judging something that was fetched.
+    pub(super) fn is_judging_fetched(&self) -> bool {
+        matches!(self.asked, Some(Question::Validate { is_sync: true, .. }))
+    }
+
+    pub(super) fn has_diverged(&self, hash: &BlockHash) -> bool {
+        self.diverged.contains(hash)
+    }
+}
+
+impl Algorithm {
+    /// Upon a proposal: its certificates first, then the leader's vote, then the block, which is
+    /// kept until its parent is known. One that comes too late to vote for is judged and kept too.
+    pub(super) fn on_propose(&mut self, from: ValidatorAddress, propose: Propose) {
+        let Propose {
+            block,
+            vote,
+            timeout_certificate,
+        } = propose;
+        let header = &block.header;
+        self.on_qc(&header.justify, from);
+        if let Some(tc) = &timeout_certificate {
+            self.on_tc(tc, from);
+        }
+        let phase = match header.validator_set_updates {
+            Some(_) => Phase::Prepare,
+            None => Phase::Generic,
+        };
+        let is_leaders = header.epoch == self.epoch
+            && vote.voter == self.leader_of(header.view)
+            && vote.statement.phase == phase;
+        if !is_leaders {
+            return;
+        }
+        let (hash, view) = (vote.statement.block_hash, header.view);
+        let is_justified = safety::is_justified(header, timeout_certificate.as_ref());
+        let was_current = view == self.view;
+        self.on_vote(&vote);
+        if view > self.view {
+            return; // nothing in it leads to its view: not the leader's fault, but not justified
+        }
+        if !was_current {
+            self.answer_with_certificate(from);
+        }
+        if view == self.view {
+            self.see_activity();
+        }
+        let candidate = Candidate {
+            hash,
+            block,
+            leader: vote.voter,
+            is_justified,
+        };
+        self.judging.candidates.entry(view).or_insert(candidate);
+        if self.judging.candidates.len() > CANDIDATES_MAX {
+            self.judging.candidates.pop_first();
+        }
+    }
+
+    /// Judges what can be judged: a block whose parent is known. The latest proposal goes first;
+    /// what was fetched comes when no proposal can be judged.
+    pub(super) fn judge(&mut self) {
+        while self.judge_one() {}
+    }
+
+    /// True if something has changed that may let another block be judged.
+    fn judge_one(&mut self) -> bool {
+        let views: Vec<ViewNumber> = self.judging.candidates.keys().rev().copied().collect();
+        views.into_iter().any(|view| self.judge_candidate(view)) || self.judge_fetched()
+    }
+
+    fn judge_candidate(&mut self, view: ViewNumber) -> bool {
+        let Some(candidate) = self.judging.candidates.get(&view) else {
+            return false;
+        };
+        let header = &candidate.block.header;
+        let parent = header.parent();
+        if !self.tree.knows(&candidate.hash) && !self.tree.knows(&parent) {
+            // The parent is being fetched, unless the committed chain has left it behind.
+            if header.justify.rank() <= self.tree.head().rank {
+                self.judging.candidates.remove(&view);
+            }
+            return false;
+        }
+        if self.judging.asked.is_some()
+            && !candidate.block.data.is_empty()
+            && !self.tree.knows(&candidate.hash)
+        {
+            return false;
+        }
+        let candidate = self
+            .judging
+            .candidates
+            .remove(&view)
+            .expect("it was just there");
+        if self.tree.knows(&candidate.hash) {
+            self.try_vote(
+                candidate.hash,
+                &candidate.block.header,
+                candidate.is_justified,
+            );
+            return false;
+        }
+        if let Err(why) = self.check_header(&candidate.block) {
+            self.refuse(&candidate, why);
+            return false;
+        }
+        self.judge_checked(candidate, false)
+    }
+
+    fn judge_fetched(&mut self) -> bool {
+        let Some((hash, block)) = self.sync.next_fetched() else {
+            return false;
+        };
+        if self.tree.knows(hash) {
+            self.sync.drop_fetched();
+            return true;
+        }
+        let is_free = self.judging.asked.is_none() || block.data.is_empty();
+        if !is_free {
+            return false;
+        }
+        let (hash, block) = self.sync.take_fetched().expect("it was just there");
+        if self.check_header(&block).is_err() || self.judging.has_diverged(&hash) {
+            self.sync.give_up_fetched(self.now);
+            return false;
+        }
+        let leader = self.leader_of(block.header.view);
+        let candidate = Candidate {
+            hash,
+            block,
+            leader,
+            is_justified: false,
+        };
+        let is_accepted = self.judge_checked(candidate, true);
+        if !is_accepted && self.judging.asked.is_none() {
+            self.sync.give_up_fetched(self.now); // no room: what follows has no parent
+        }
+        is_accepted
+    }
+
+    /// Rule 5, but for the app's verdict. What fails here, the leader's key has signed.
+    fn check_header(&self, block: &Block) -> Result<(), &'static str> {
+        let header = &block.header;
+        let Some((height, rank)) = self.tree.place(&header.parent()) else {
+            return Err("its parent is not known");
+        };
+        if header.height != height.next() {
+            return Err("its height is not its parent's plus one");
+        }
+        if header.rank() <= rank {
+            return Err("its view is not above its parent's");
+        }
+        if header.validator_set_updates.is_some() {
+            return Err("it updates the validator set, which this version does not support yet");
+        }
+        if block.data.len() as u64 > self.config.parameters.block_data_bytes_max {
+            return Err("its data exceeds the chain's block_data_bytes_max");
+        }
+        Ok(())
+    }
+
+    fn judge_checked(&mut self, candidate: Candidate, is_sync: bool) -> bool {
+        if !self.has_room(candidate.block.data.len() as u64) {
+            self.events.push(Event::TooManyPending {
+                blocks: self.tree.blocks(),
+            });
+            return false;
+        }
+        if candidate.block.data.is_empty() {
+            // The library's own: no updates, the app is not asked.
+            self.accept(candidate, StateUpdates::new());
+            return true;
+        }
+        self.effects.push(Effect::ValidateBlock {
+            cur_view: self.view,
+            hash: candidate.hash,
+            block: candidate.block.clone(),
+            is_sync,
+        });
+        self.judging.asked = Some(Question::Validate { candidate, is_sync });
+        false
+    }
+
+    /// Upon the app's verdict.
+    pub(super) fn on_block_validated(&mut self, hash: BlockHash, response: ValidateBlockResponse) {
+        let (candidate, is_sync) = match self.judging.asked.take() {
+            Some(Question::Validate { candidate, is_sync }) if candidate.hash == hash => {
+                (candidate, is_sync)
+            }
+            other => {
+                self.judging.asked = other;
+                return;
+            }
+        };
+        match response {
+            ValidateBlockResponse::Valid {
+                state_updates,
+                validator_set_updates,
+            } => {
+                let updates = state_updates.unwrap_or_default();
+                if validator_set_updates.is_some_and(|updates| !updates.is_empty()) {
+                    self.disagree(
+                        candidate,
+                        is_sync,
+                        "its validator-set updates differ from the app's",
+                    );
+                } else if let Err(why) = check_state_updates(&updates) {
+                    self.events.push(Event::AppFailed { why });
+                    self.leave_undecided(is_sync);
+                } else if self.tree.knows(&candidate.block.header.parent()) {
+                    self.accept(candidate, updates);
+                }
+            }
+            ValidateBlockResponse::Invalid => {
+                self.disagree(candidate, is_sync, "the app calls it invalid");
+            }
+            ValidateBlockResponse::Undecided => self.leave_undecided(is_sync),
+        }
+    }
+
+    /// The app cannot say: no vote, and nothing held against anybody. The block is fetched, and the
+    /// app asked again, once a certificate for it is seen.
+    fn leave_undecided(&mut self, is_sync: bool) {
+        if is_sync {
+            self.sync.give_up_fetched(self.now);
+        }
+    }
+
+    /// The app says no. Of a certified block that means that the apps differ; of another one, that
+    /// its leader is at fault.
+    fn disagree(&mut self, candidate: Candidate, is_sync: bool, why: &'static str) {
+        let hash = candidate.hash;
+        if !is_sync && self.highest_qc.block_hash != hash && self.sync.wanted() != Some(hash) {
+            self.refuse(&candidate, why);
+            return;
+        }
+        let height = candidate.block.header.height;
+        let rule = self.config.parameters.commit_rule;
+        let is_committed = is_sync && self.sync.makes_final(&candidate.block.header, rule);
+        if self.judging.diverged.len() < DIVERGED_MAX && self.judging.diverged.insert(hash) {
+            self.events.push(Event::Diverged {
+                block: hash,
+                height,
+                is_committed,
+            });
+        }
+        self.sync.give_up_fetched(self.now);
+    }
+
+    /// What the leader's key covers is wrong: the view is lost, so it is timed out at once.
+    fn refuse(&mut self, candidate: &Candidate, why: &'static str) {
+        let Candidate {
+            hash,
+            block,
+            leader,
+            is_justified,
+        } = candidate;
+        let rank = block.header.rank();
+        self.events.push(Event::BlockRefused {
+            rank,
+            block: *hash,
+            leader: *leader,
+            why,
+        });
+        let has_timed_out = safety::has_timed_out(&self.record, rank);
+        if *is_justified && rank == self.view() && self.is_validator() && !has_timed_out {
+            self.time_out(self.view);
+        }
+    }
+
+    fn accept(&mut self, candidate: Candidate, state_updates: StateUpdates) {
+        let Candidate {
+            hash,
+            block,
+            is_justified,
+            ..
+        } = candidate;
+        let header = block.header.clone();
+        self.insert(hash, block, state_updates);
+        self.try_vote(hash, &header, is_justified);
+    }
+
+    /// Puts a valid block into the tree, and commits what that lets be seen as final.
+    pub(super) fn insert(&mut self, hash: BlockHash, block: Block, state_updates: StateUpdates) {
+        let header = block.header.clone();
+        let data_bytes = block.data.len() as u64;
+        self.tree.insert(PendingBlock {
+            hash,
+            header: header.clone(),
+            data_bytes,
+        });
+        self.writes.push(Write::InsertBlock {
+            hash,
+            block,
+            state_updates,
+        });
+        self.commit_by(&header.justify);
+        if self.highest_qc.block_hash == hash {
+            self.commit_by(&self.highest_qc.clone());
+        }
+        self.sync.arrived(&hash, self.tree.head().rank);
+    }
+
+    /// Whether a block with so much data may be added. Branches off the highest QC's go first: what
+    /// is certified of them can be fetched again.
+    pub(super) fn has_room(&mut self, data_bytes: u64) -> bool {
+        if self.is_within_limits(data_bytes) {
+            return true;
+        }
+        let tip = self.highest_qc.block_hash;
+        let keep = self.record.voted.map_or(tip, |vote| vote.block_hash);
+        let dropped = self.tree.drop_side_branches(tip, keep);
+        self.writes
+            .extend(dropped.into_iter().map(|hash| Write::DropBlock { hash }));
+        self.is_within_limits(data_bytes)
+    }
+
+    fn is_within_limits(&self, data_bytes: u64) -> bool {
+        let Limits {
+            pending_blocks_max,
+            pending_bytes_max,
+            ..
+        } = self.config.limits;
+        let blocks_max = match data_bytes {
+            0 => pending_blocks_max.saturating_mul(Limits::EMPTY_FACTOR),
+            _ => pending_blocks_max,
+        };
+        self.tree.blocks() < blocks_max
+            && (data_bytes == 0 || self.tree.bytes() + data_bytes <= pending_bytes_max)
+    }
+
+    /// Votes for a known block if every rule allows it: on disk first, signed after.
+    fn try_vote(&mut self, hash: BlockHash, header: &BlockHeader, is_justified: bool) {
+        let may = header.rank() == self.view()
+            && is_justified
+            && self.is_validator()
+            && safety::may_vote(&self.record, header.rank());
+        if may {
+            let to = self.vote_receivers();
+            self.cast_vote(hash, header, Then::Vote { to });
+        }
+    }
+
+    /// one-vote-per-view: the record is written in the same step, before the signature exists.
+    pub(super) fn cast_vote(&mut self, hash: BlockHash, header: &BlockHeader, then: Then) {
+        let statement = vote_statement(hash, header);
+        self.record.voted = Some(statement);
+        self.writes.push(Write::CastVote(statement));
+        self.events.push(Event::Voted {
+            rank: header.rank(),
+            block: hash,
+        });
+        self.is_view_active = true;
+        self.start_timer();
+        self.sign(Statement::Vote(statement), then);
+    }
+}
+
+/// The vote for a block without validator-set updates.
+pub(super) fn vote_statement(hash: BlockHash, header: &BlockHeader) -> VoteStatement {
+    VoteStatement {
+        epoch: header.epoch,
+        view_num: header.view,
+        justify_view: header.justify.rank().view,
+        block_hash: hash,
+        phase: Phase::Generic,
+    }
+}

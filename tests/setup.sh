@@ -1,0 +1,57 @@
+#!/bin/sh
+# Installs what is missing for `make demo` and `make test`, or names exactly what to install.
+#   tests/setup.sh demo    a C compiler, make's friends, Python
+#   tests/setup.sh test    the same, clang and valgrind
+set -eu
+
+purpose=${1:-test}
+missing=""
+
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+need cc gcc
+need ar binutils
+need python3 python3
+if [ "$purpose" = test ]; then
+    need g++ g++
+    need gcc gcc
+    need clang clang
+    need valgrind valgrind
+fi
+
+if [ -n "$missing" ]; then
+    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+        run=""
+    elif command -v apt-get >/dev/null 2>&1 && command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        run="sudo"
+    else
+        echo "setup: missing:$missing" >&2
+        echo "setup: install these packages with your package manager, for example:" >&2
+        echo "           sudo apt-get install$missing" >&2
+        exit 1
+    fi
+    echo "setup: installing$missing"
+    $run apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $run apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    if [ "$purpose" = test ] && ! echo 'int main(void){return 0;}' | clang -x c - -o /dev/null 2>/dev/null; then
+        echo "setup: clang is installed but cannot link a program; install libc6-dev" >&2
+        exit 1
+    fi
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: Rust is missing. Install Rust 1.85 or later from https://rustup.rs, then run this again." >&2
+    exit 1
+fi
+minor=$(rustc --version | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+if [ "${minor:-0}" -lt 85 ]; then
+    echo "setup: $(rustc --version) is too old: Rust 1.85 or later is needed (rustup update stable)" >&2
+    exit 1
+fi
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
+    echo "setup: $(python3 --version) is too old: Python 3.9 or later is needed" >&2
+    exit 1
+fi
