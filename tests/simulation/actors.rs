@@ -21,7 +21,8 @@ pub enum Behaviour {
     Correct,
     /// Sends its proposals to all but one, and answers that one's requests for blocks never.
     Withholder { victim: usize },
-    /// Claims to know a QC of the view before, in its time-outs and in forged TCs.
+    /// Claims to know a QC of the view before, in its time-outs and in forged TCs, and does not
+    /// propose.
     Liar,
     /// Proposes one block to one half and another to the other, and votes for both.
     Equivocator,
@@ -98,6 +99,8 @@ impl Actor {
                 let bad = self.propose_data(propose, Data::new(vec![0xBA, 0xD0]));
                 vec![Message::Progress(ProgressMessage::Propose(bad))]
             }
+            // Without its proposals its views time out, and it has time-outs to forge with.
+            (Behaviour::Liar, Message::Progress(ProgressMessage::Propose(_))) => vec![],
             (Behaviour::Liar, Message::Progress(ProgressMessage::TimeoutVote(timeout))) => {
                 counts.add(Kind::Inflated);
                 let lies = self.inflated(timeout);

@@ -3,8 +3,8 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use crate::faults::{Counts, Kind};
-use crate::progress::{bound, BLOCKS};
-use crate::setup::Setup;
+use crate::progress::{bound, leader, BLOCKS};
+use crate::setup::{Setup, MILLIS};
 use crate::world::World;
 
 /// What came of a case.
@@ -17,6 +17,8 @@ pub struct Outcome {
     pub violation: Option<String>,
     pub views: u64,
     pub height: u64,
+    /// How much of the time allowed for progress was needed, of a thousand.
+    pub progress_per_mille: u64,
 }
 
 /// A whole case: faults, healing, progress.
@@ -26,6 +28,9 @@ pub fn run(setup: Setup, verbose: bool) -> Outcome {
         let mut world = World::new(setup);
         world.verbose = verbose;
         world.run_until(world.setup.heal_at);
+        let longest = u64::from(world.setup.max_ms + world.setup.max_idle_ms) * MILLIS;
+        let patience = world.now + world.setup.heal_at + 2 * longest;
+        world.run_while(patience, World::crashes_wait);
         heal_and_progress(&mut world);
         faults_came_to_pass(&mut world);
         outcome(&world)
@@ -39,7 +44,7 @@ pub fn guarded(seed: u64, case: impl FnOnce() -> Outcome) -> Outcome {
         let text = text.or(panic.downcast_ref::<&str>().map(ToString::to_string));
         let violation = Some(format!("panic: {}", text.unwrap_or_default()));
         let counts = Counts::default();
-        Outcome { seed, digest: 0, counts, violation, views: 0, height: 0 }
+        Outcome { seed, digest: 0, counts, violation, views: 0, height: 0, progress_per_mille: 0 }
     })
 }
 
@@ -55,6 +60,7 @@ pub fn outcome(world: &World) -> Outcome {
         violation,
         views: world.survivors().map(|replica| world.view(replica)).max().unwrap_or(0),
         height: world.height_min(),
+        progress_per_mille: world.progress_per_mille,
     }
 }
 
@@ -67,12 +73,13 @@ pub fn heal_and_progress(world: &mut World) {
     // Those that restart now are to have timers before they are asked for them.
     world.run_until(world.now + 1);
     let standing = world.standing();
-    let bound = bound(&world.setup, standing);
+    let bound = bound(&world.setup, standing, BLOCKS);
     let highest = world.survivors().map(|replica| world.height(replica)).max().unwrap_or(0);
     let goal = highest + BLOCKS;
-    let (start, base) = (world.now, u64::from(world.setup.base_ms) * crate::setup::MILLIS);
+    let (start, base) = (world.now, u64::from(world.setup.base_ms) * MILLIS);
     world.set_load(base / 4);
     let late = world.run_while(start + bound, |world| world.height_min() < goal);
+    world.progress_per_mille = (world.now - start) * 1_000 / bound;
     if late && world.height_min() < goal {
         let heights: Vec<u64> = world.survivors().map(|replica| world.height(replica)).collect();
         let views: Vec<u64> = world.survivors().map(|replica| world.view(replica)).collect();
@@ -84,11 +91,22 @@ pub fn heal_and_progress(world: &mut World) {
     }
 }
 
+/// After so many views led, a leader's mischief must have happened.
+const LED_MIN: usize = 8;
+
 fn faults_came_to_pass(world: &mut World) {
     if world.violation().is_some() {
         return;
     }
     let mut planned: Vec<Kind> = world.setup.planned();
+    // Most mischief is a leader's: it must have led a few times to have had its chance.
+    let views_max = world.survivors().map(|replica| world.view(replica)).max().unwrap_or(0);
+    for (replica, behaviour) in world.setup.behaviours.iter().enumerate() {
+        let leads = |view: &u64| leader(&world.setup.powers, *view) == replica;
+        if (1..views_max).filter(leads).count() >= LED_MIN {
+            planned.extend(behaviour.kind());
+        }
+    }
     // Of what is left to chance, so much must have been sent that it cannot have failed to come.
     let conditions = world.setup.conditions;
     if world.network.sent * conditions.loss_per_mille > 1_000_000 {

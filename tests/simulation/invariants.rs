@@ -97,11 +97,6 @@ impl Checker {
         self.violations.push(Violation { rule, text });
     }
 
-    /// The block that all correct replicas that got so far have committed at `height`.
-    pub fn agreed_at(&self, height: u64) -> Option<BlockHash> {
-        self.agreed.get(&height).copied()
-    }
-
     /// A transaction of a correct replica is on disk.
     pub fn wrote(&mut self, replica: usize, genesis: &GenesisHash, writes: &[Write]) {
         self.past[replica].highest_qc_before = self.past[replica].highest_qc;
@@ -354,7 +349,7 @@ impl Checker {
                     self.broken("delivered-once-in-order", text);
                 }
             }
-            Event::Diverged { block, height } => {
+            Event::Diverged { block, height, .. } => {
                 let text = format!("{replica}: its app refuses {block:?} at {height}");
                 self.broken("app-is-asked-on-the-right-state", text);
             }
@@ -571,7 +566,10 @@ mod tests {
         assert_eq!(broken(&checker), ["one-vote-per-view"]);
         let recorded = [Write::CastVote(statement(&left)), Write::CastVote(statement(&right))];
         checker.wrote(0, &GENESIS, &recorded);
-        assert_eq!(broken(&checker)[1..], ["one-vote-per-view", "justify-below-view"]);
+        assert_eq!(broken(&checker)[1..], ["one-vote-per-view"]);
+        let rootless = VoteStatement { justify_view: ViewNumber(2), ..statement(&child(&left, 2)) };
+        checker.wrote(0, &GENESIS, &[Write::CastVote(rootless)]);
+        assert_eq!(broken(&checker)[2..], ["justify-below-view"]);
     }
 
     #[test]
@@ -674,7 +672,8 @@ mod tests {
     #[test]
     fn an_app_that_was_asked_on_the_wrong_state() {
         let mut checker = checker();
-        let event = Event::Diverged { block: BlockHash([1; 32]), height: BlockHeight(1) };
+        let (block, height) = (BlockHash([1; 32]), BlockHeight(1));
+        let event = Event::Diverged { block, height, is_committed: false };
         checker.told(0, &event);
         checker.state_is(0, 1, 5);
         checker.state_is(1, 1, 6);

@@ -45,7 +45,7 @@ pub fn leader(powers: &[u64], view: u64) -> usize {
     unreachable!("the point lies below the total")
 }
 
-/// Nanoseconds from healing until every correct replica has committed [`BLOCKS`] more.
+/// Nanoseconds until every correct replica has committed `blocks` more, from now on without faults.
 ///
 /// First all come to one view: the timers in force run out once, and once more for those that were
 /// a view behind; certificates are answered once a base time-out. Then views follow, each of the
@@ -53,7 +53,9 @@ pub fn leader(powers: &[u64], view: u64) -> usize {
 /// consecutive certificates commits what is below. Clocks are off by a tenth either way. A replica
 /// that lacks blocks asks its peers in turn, and each of the faulty ones may cost it a response
 /// time-out.
-pub fn bound(setup: &Setup, standing: Standing) -> u64 {
+///
+/// A wait too short for the network, below four delays, is taken to lose its view.
+pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
     let Standing { wait: now, view_max, qc_view_min, commit_view_min } = standing;
     let base = u64::from(setup.base_ms) * MILLIS;
     let delay = setup.calm.delay_max;
@@ -61,7 +63,8 @@ pub fn bound(setup: &Setup, standing: Standing) -> u64 {
     // A proposal and a vote, each through a network, a disk and an app.
     let hop = 3 * delay + 6 * disk + 4 * setup.habits.answer_max;
     let longest = wait(setup, qc_view_min, commit_view_min, view_max + 1);
-    let meeting = now + 2 * longest + 2 * base + 4 * hop;
+    let idle = u64::from(setup.max_idle_ms) * MILLIS;
+    let meeting = now + 2 * longest + idle + 2 * base + 4 * hop;
 
     let chain = match setup.commit_rule {
         CommitRule::TwoChain => 2,
@@ -70,14 +73,16 @@ pub fn bound(setup: &Setup, standing: Standing) -> u64 {
     let (mut views, mut in_a_row, mut above, mut committed) = (0, 0, 0, 0);
     let (mut qc_view, mut commit_view) = (qc_view_min, commit_view_min);
     let mut view = view_max + 1;
-    while committed < BLOCKS + chain {
-        if setup.survives(leader(&setup.powers, view)) {
+    while committed < blocks + chain {
+        let wait = wait(setup, qc_view, commit_view, view);
+        let is_long_enough = wait >= 4 * delay + 6 * disk + 4 * setup.habits.answer_max;
+        if is_long_enough && setup.survives(leader(&setup.powers, view)) {
             views += hop;
             in_a_row += 1;
             above += 1;
             qc_view = view;
         } else {
-            views += wait(setup, qc_view, commit_view, view) + 2 * hop;
+            views += wait + 2 * hop;
             in_a_row = 0;
         }
         if in_a_row >= chain {

@@ -64,17 +64,16 @@ struct Replica {
     dead: bool,
     timer_at: Option<u64>,
     paused_until: u64,
-    crash_at: Option<(CrashPoint, u64)>,
+    /// Crashes that wait for a step that writes and speaks.
+    crash_at: VecDeque<(CrashPoint, u64)>,
     is_validator: bool,
 }
 
 /// When a correct replica committed: for tests that count.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
-    pub time: u64,
     pub replica: usize,
-    pub height: u64,
-    /// The view that the replica was in.
+    /// Of the certificate that made it final.
     pub view: u64,
 }
 
@@ -96,6 +95,8 @@ pub struct World {
     /// Over all that was said, told and written.
     digest: u64,
     pub verbose: bool,
+    /// See [`crate::case::Outcome`].
+    pub progress_per_mille: u64,
     happenings: u64,
     /// Refused messages from correct replicas are a defect; from others they are expected.
     healed: bool,
@@ -140,7 +141,7 @@ impl World {
                 dead: false,
                 timer_at: None,
                 paused_until: 0,
-                crash_at: None,
+                crash_at: VecDeque::new(),
                 is_validator: index < setup.powers.len(),
             }
         });
@@ -164,6 +165,7 @@ impl World {
             commits: Vec::new(),
             digest: 0,
             verbose: false,
+            progress_per_mille: 0,
             happenings: 0,
             healed: false,
             setup,
@@ -329,7 +331,6 @@ impl World {
         replica.step = None;
         replica.inbox.clear();
         replica.timer_at = None;
-        replica.crash_at = None;
         replica.disk.fails_next = None;
         replica.disk.take_journal();
         // Another life, another origin of time.
@@ -415,7 +416,7 @@ impl World {
     fn persist(&mut self, index: usize) {
         let Some(step) = self.replicas[index].step.take() else { return };
         let speaks = !step.is_quiet() && !step.writes().is_empty();
-        let crash = if speaks { self.replicas[index].crash_at.take() } else { None };
+        let crash = if speaks { self.replicas[index].crash_at.pop_front() } else { None };
         match crash {
             Some((CrashPoint::BeforeWrite, down)) => {
                 self.counts.add(Kind::CrashBeforeWrite);
@@ -495,9 +496,9 @@ impl World {
             let (height, sum) = (replica.disk.height(), fingerprint(&replica.disk.state));
             self.checker.state_is(index, height, sum);
         }
-        for (height, _) in committed {
-            let view = replica.disk.committed_view();
-            self.commits.push(Commit { time: self.now, replica: index, height, view });
+        if !committed.is_empty() {
+            let view = replica.disk.highest_qc.view_num.0;
+            self.commits.push(Commit { replica: index, view });
         }
     }
 
@@ -508,7 +509,9 @@ impl World {
         let memory = algorithm.durable();
         let limits = Limits::default();
         let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
-        if memory.pending.len() > limits.pending_blocks_max || bytes > limits.pending_bytes_max {
+        // Beyond `pending_blocks_max` only empty blocks, and of those so many.
+        let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR;
+        if memory.pending.len() > blocks_max || bytes > limits.pending_bytes_max {
             let text = format!("{index}: {} pending blocks", memory.pending.len());
             self.checker.broken("everything-is-bounded", text);
         }
@@ -735,7 +738,7 @@ impl World {
                 self.crash(replica, down);
             }
             Fault::Crash { replica, point, down } => {
-                self.replicas[replica].crash_at = Some((point, down));
+                self.replicas[replica].crash_at.push_back((point, down));
             }
             Fault::CrashAll { down } => {
                 self.counts.add(Kind::WholeCluster);
@@ -778,14 +781,15 @@ impl World {
         for index in 0..self.replicas.len() {
             self.replicas[index].app.calm_down();
             self.replicas[index].paused_until = 0;
-            // A crash that waited for its moment comes now.
-            if let Some((point, _)) = self.replicas[index].crash_at.take() {
-                self.counts.add(point.kind());
-                self.crash(index, 0);
-            }
+            self.replicas[index].crash_at.clear();
             let life = self.replicas[index].life;
             self.at(self.now, Happening::Restart { replica: index, life });
         }
+    }
+
+    /// Whether a crash still waits for its moment.
+    pub fn crashes_wait(&self) -> bool {
+        self.replicas.iter().any(|replica| !replica.dead && !replica.crash_at.is_empty())
     }
 
     // --- what tests ask ---

@@ -42,6 +42,7 @@ struct Sum {
     cases: u64,
     views: u64,
     failures: u64,
+    progress_per_mille: Vec<u64>,
     counts: Counts,
 }
 
@@ -64,7 +65,7 @@ fn explore(first: u64, budget: Duration) -> u64 {
             });
         }
     });
-    let sum = sum.into_inner().expect("nobody panics with it");
+    let mut sum = sum.into_inner().expect("nobody panics with it");
     let core_seconds = start.elapsed().as_secs_f64() * cores as f64;
     println!(
         "{} cases from seed {first}, {:.1} cases/s/core, {:.0} views/s/core, {} violations",
@@ -73,6 +74,17 @@ fn explore(first: u64, budget: Duration) -> u64 {
         sum.views as f64 / core_seconds,
         sum.failures,
     );
+    let progress = &mut sum.progress_per_mille;
+    progress.sort_unstable();
+    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).unwrap_or(&0);
+    println!(
+        "progress after healing, of a thousand parts of the time allowed: \
+         median {}, 90 % {}, 99 % {}, worst {}",
+        at(50),
+        at(90),
+        at(99),
+        progress.last().unwrap_or(&0),
+    );
     println!("faults injected:\n{}", sum.counts);
     sum.failures
 }
@@ -80,6 +92,7 @@ fn explore(first: u64, budget: Duration) -> u64 {
 fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.cases += 1;
     sum.views += outcome.views;
+    sum.progress_per_mille.push(outcome.progress_per_mille);
     sum.counts.merge(&outcome.counts);
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
