@@ -63,7 +63,7 @@ struct connection {
     char open_failed[SHORT_MAX];     /* the answer for the line that waited; "": none */
 
     uint64_t first_request, next_request;
-    unsigned waiting;
+    unsigned waiting, reading; /* how many of them are WAITING, READ */
     struct request requests[PIPELINE_MAX];
 
     size_t in_len, out_at, out_len;
@@ -389,6 +389,7 @@ static void answer_now(struct connection *c, const char *text) {
 static void answer_in_turn(struct connection *c, const char *verb, const char *argument) {
     struct request *r = new_request(c);
     r->state = REQUEST_READ;
+    c->reading++;
     say(r->text, "%s %s", verb, argument);
 }
 
@@ -420,6 +421,7 @@ static void take_open(struct server *s, struct connection *c, const char *argume
 
 /* SET and DEL. False: the line must wait. */
 static bool take_write(struct server *s, struct connection *c, struct command *command) {
+    if (c->reading > 0) return false; /* an earlier read must not see a later write */
     if (command->client != 0) {
         submit_as_request(s, c, command);
         return true;
@@ -471,7 +473,7 @@ static bool try_write(struct server *s, struct connection *c, const char *line, 
     return true;
 }
 
-/* One whole line. False: it must wait (for the connection's session) and be taken again. */
+/* One whole line. False: it must wait (for reads, or the connection's session), unchanged. */
 static bool take_line(struct server *s, struct connection *c, char *line, size_t len) {
     bool waits = false;
     if (memchr(line, '\0', len) != NULL) {
@@ -559,28 +561,33 @@ static bool answer_heads(struct server *s, struct connection *c) {
     while (c->first_request < c->next_request && sizeof c->out - c->out_len >= ANSWER_MAX) {
         const struct request *r = request_at(c, c->first_request);
         if (r->state == REQUEST_WAITING) break;
-        if (r->state == REQUEST_READ)
+        if (r->state == REQUEST_READ) {
             answer_read(s, c, r->text);
-        else
+            c->reading--;
+        } else {
             emit_line(c, r->text);
+        }
         c->first_request++;
         any = true;
     }
     return any;
 }
 
-static void flush(struct connection *c) {
+static bool flush(struct connection *c) {
+    bool any = false;
     while (c->out_at < c->out_len) {
         ssize_t sent = send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) {
             if (errno == EINTR) continue;
             if (errno != EAGAIN && errno != EWOULDBLOCK) c->broken = true;
-            return;
+            break;
         }
         c->out_at += (size_t)sent;
         c->moved_ms = clock_ms();
+        any = true;
     }
+    return any;
 }
 
 static void advance(struct server *s, struct connection *c) {
@@ -588,7 +595,7 @@ static void advance(struct server *s, struct connection *c) {
     while (moved && !c->broken) {
         moved = take_lines(s, c);
         moved |= answer_heads(s, c);
-        flush(c);
+        moved |= flush(c);
     }
     const bool idle = c->first_request == c->next_request && c->out_at == c->out_len;
     if (c->eof && idle && !c->opening) c->broken = true; /* nothing is left to say */

@@ -2,12 +2,13 @@
  * server.h - clients: one thread, one poll(), the line protocol.
  * SPDX-License-Identifier: Apache-2.0
  *
- * A request is a line, an answer is a line, answers come in the order of the requests.
+ * A request is a line, an answer is a line, requests of a connection take effect and are answered
+ * in their order.
  *
  *   SET key value          OK height             applied by the block of that height
  *   DEL key                OK height
- *   GET key                VALUE value | NONE    as this replica has committed it, after every
- *                                                earlier request of the connection was answered
+ *   GET key                VALUE value | NONE    as this replica has committed it, with every
+ *                                                earlier write of the connection and no later one
  *   OPEN [nonce]           OK height session     the nonce, 1 to 16 hexadecimal digits, makes the
  *                                                request safe to repeat
  *   @session:sequence SET|DEL ...                safe to repeat, at any replica: applied once, and
