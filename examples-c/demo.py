@@ -275,12 +275,10 @@ class Client:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
-                raise result
+            await cancel_all(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # raises why the conversation ended
 
     def request(self, sequence):
         job = self.in_flight[sequence]
@@ -477,9 +475,17 @@ async def story(world, rows):
             task.result()  # raises what ended it
         return acts.result()
     finally:
-        for task in tasks:
+        await cancel_all(tasks)
+
+
+async def cancel_all(tasks):
+    """Before Python 3.12 wait_for() may swallow a cancellation that comes with its result: insist."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, pending = await asyncio.wait(pending, timeout=0.2)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they died of has been looked at
 
 
 async def all_acts(world, rows, clients):
@@ -492,8 +498,7 @@ async def all_acts(world, rows, clients):
         await act_kill(world, spans, criteria)
         await act_restart(world, spans, criteria)
     finally:
-        load.cancel()
-        await asyncio.gather(load, return_exceptions=True)
+        await cancel_all([load])
     await act_check(world, spans, criteria, clients)
     return criteria
 
@@ -663,8 +668,7 @@ async def perform(replicas, rows, options):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     done, _ = await asyncio.wait([task], timeout=options.deadline)
     if not done:
-        task.cancel()
-        await asyncio.wait([task])
+        await cancel_all([task])
         raise Failure(f"not finished after {options.deadline:.0f} s")
     if task.cancelled():
         raise Stopped(caught[0] if caught else "cancelled")
