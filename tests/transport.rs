@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,22 @@ const NOTHING: Duration = Duration::ZERO;
 
 /// The key with the `rank`-th smallest address of a few: who dials is decided by that order.
 fn key(rank: usize) -> KeyPair {
-    let mut keys: Vec<KeyPair> = (1..=8)
-        .map(|seed| KeyPair::from_seed(&[seed; 32]).unwrap())
-        .collect();
-    keys.sort_by_key(KeyPair::address);
-    keys.swap_remove(rank)
+    keys()[rank].duplicate()
 }
 
 fn name(rank: usize) -> ValidatorAddress {
-    key(rank).address()
+    keys()[rank].address()
+}
+
+fn keys() -> &'static [KeyPair] {
+    static KEYS: OnceLock<Vec<KeyPair>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let mut keys: Vec<_> = (1..=8)
+            .map(|seed| KeyPair::from_seed(&[seed; 32]).unwrap())
+            .collect();
+        keys.sort_by_key(KeyPair::address);
+        keys
+    })
 }
 
 fn listening() -> TcpConfig {
@@ -441,6 +448,116 @@ fn frames_that_make_no_sense_or_break_off_cost_only_their_sender() {
 }
 
 #[test]
+fn keys_may_change_while_the_connection_is_up() {
+    let b = Node::start(1, listening());
+    b.network.connect(name(2));
+    let mut peer = raw::connect(b.local(), &key(2), name(1));
+    let mut ping = [0; 4];
+    peer.read_exact(&mut ping).unwrap();
+    for n in 0..10u8 {
+        peer.conn.refresh_traffic_keys().unwrap();
+        peer.write_all(&[1, 0, 0, 0, n]).unwrap();
+        b.expect(2, &[n]);
+        b.network.send(name(2), &[n]); // says first that its keys change too
+        let mut frame = [0; 5];
+        peer.read_exact(&mut frame).unwrap();
+        assert_eq!(frame, [1, 0, 0, 0, n]);
+    }
+}
+
+#[test]
+fn half_open_connections_are_bounded_and_keep_no_peer_out() {
+    let handshake_timeout = Duration::from_secs(3600);
+    let b = Node::start(
+        1,
+        TcpConfig {
+            handshake_timeout,
+            ..listening()
+        },
+    );
+    let flood: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(b.local()).unwrap())
+        .collect();
+    until("the oldest had to go", || {
+        b.total().handshake_failures >= 200 - 128
+    });
+    assert_eq!((&flood[0]).read(&mut [0; 1]).unwrap_or(0), 0);
+    b.network.connect(name(0));
+    let a = Node::start(0, knowing(listening(), 1, b.local()));
+    a.network.connect(name(1));
+    a.await_connected(1);
+}
+
+#[test]
+fn four_replicas_are_a_mesh() {
+    let ports: Vec<_> = (0..4)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let address: Vec<_> = ports
+        .iter()
+        .map(|port| port.local_addr().unwrap())
+        .collect();
+    drop(ports);
+    let others = |rank: usize| (0..4).filter(move |other| *other != rank);
+    let start = |rank: usize| {
+        let config = TcpConfig {
+            listen: Some(address[rank].to_string()),
+            ..TcpConfig::default()
+        };
+        let config = others(rank).fold(config, |all, other| knowing(all, other, address[other]));
+        let node = Node::start(rank, config);
+        (0..4).for_each(|peer| node.network.connect(name(peer))); // oneself is no peer
+        node
+    };
+    let nodes: Vec<Node> = (0..4).map(start).collect();
+    until("all are connected", || {
+        nodes.iter().all(|node| node.total().connected == 3)
+    });
+    let block = vec![3; 300_000];
+    nodes.iter().for_each(|node| node.network.broadcast(&block));
+    for (rank, node) in nodes.iter().enumerate() {
+        let mut from: Vec<_> = (0..3)
+            .map(|_| node.messages.recv_timeout(PATIENCE))
+            .collect();
+        from.sort_by_key(|message| message.as_ref().unwrap().0);
+        let expected = others(rank).map(|other| Ok((name(other), block.clone())));
+        assert!(from.into_iter().eq(expected));
+        assert_eq!(node.total().connected, 3);
+    }
+}
+
+#[test]
+fn an_end_that_comes_together_with_the_last_message_is_seen() {
+    let heartbeat = Duration::from_secs(3600);
+    let b = TcpNetwork::open(
+        TcpConfig {
+            heartbeat,
+            ..listening()
+        },
+        key(1),
+    )
+    .unwrap();
+    b.connect(name(2));
+    let address = b.local_addr().unwrap();
+    let greeted = std::thread::spawn(move || {
+        let mut peer = raw::connect(address, &key(2), name(1));
+        peer.read_exact(&mut [0; 4]).unwrap();
+        peer
+    });
+    until("connected", || {
+        assert_eq!(b.receive(NOTHING), None);
+        greeted.is_finished()
+    });
+    let mut peer = greeted.join().unwrap();
+    peer.write_all(&[1, 0, 0, 0, b'!']).unwrap();
+    drop(peer);
+    assert_eq!(b.receive(PATIENCE), Some((name(2), vec![b'!'])));
+    until("closed", || {
+        b.receive(NOTHING).is_some() || b.counters().total.connected == 0
+    });
+}
+
+#[test]
 fn another_protocol_inside_tls_is_refused() {
     let b = Node::start(1, listening());
     b.network.connect(name(2));
@@ -540,6 +657,35 @@ fn a_peer_that_sends_too_fast_is_slowed_down_and_loses_nothing_it_queued() {
 }
 
 #[test]
+fn many_small_messages_do_not_pile_up_before_the_receiver() {
+    let config = TcpConfig {
+        inbox_bytes: 100_000,
+        ..listening()
+    };
+    let slow = TcpNetwork::open(config, key(1)).unwrap();
+    slow.connect(name(0));
+    let config = TcpConfig {
+        urgent_queue_bytes: 64 << 20,
+        ..listening()
+    };
+    let a = Node::start(0, knowing(config, 1, slow.local_addr().unwrap()));
+    a.network.connect(name(1));
+    until("connected", || {
+        assert_eq!(slow.receive(NOTHING), None);
+        a.counters(1).connected == 1
+    });
+    (0..20_000).for_each(|_| a.network.send(name(1), &[5; 1000]));
+    for n in 1..=20_000 {
+        assert!(slow.receive(PATIENCE).is_some());
+        let read = slow.counters().total.bytes_in;
+        assert!(
+            read < n * 1050 + 300_000,
+            "{read} bytes were read for {n} messages"
+        );
+    }
+}
+
+#[test]
 fn a_peer_that_restarts_is_connected_again_whoever_dials() {
     for restarted in [0, 1] {
         let ports: Vec<_> = (0..2)
@@ -588,6 +734,40 @@ fn a_newer_connection_with_the_same_key_replaces_the_older() {
 }
 
 #[test]
+fn a_connection_dialed_by_the_larger_address_does_not_replace_one_dialed_by_the_smaller() {
+    let (a, b) = pair();
+    let mut second = raw::connect(a.local(), &key(1), name(0));
+    assert_eq!(
+        second.read(&mut [0; 1]).unwrap_or(0),
+        0,
+        "it is closed without a greeting"
+    );
+    a.network.send(name(1), b"over the first");
+    b.expect(0, b"over the first");
+    assert_eq!((a.counters(1).connects, a.counters(1).disconnects), (1, 0));
+}
+
+#[test]
+fn a_key_that_is_shown_but_not_proved_opens_nothing() {
+    let b = Node::start(1, listening());
+    b.network.connect(name(2));
+    let mut thief = raw::connect_showing(b.local(), &key(3), name(2), name(1));
+    assert_eq!(thief.read(&mut [0; 1]).unwrap_or(0), 0);
+    until("counted", || {
+        b.total().refused + b.total().handshake_failures == 1
+    });
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let a = Node::start(0, knowing(listening(), 1, listener.local_addr().unwrap()));
+    a.network.connect(name(1));
+    let mut thief = raw::accept_showing(&listener, &key(3), name(1));
+    assert_eq!(thief.read(&mut [0; 1]).unwrap_or(0), 0);
+    let failed = |counters: PeerCounters| counters.refused + counters.handshake_failures;
+    until("counted", || failed(a.counters(1)) == 1);
+    assert_eq!(a.total().connects + b.total().connects, 0);
+}
+
+#[test]
 fn a_silent_peer_is_closed_and_a_quiet_one_is_not() {
     let heartbeat = Duration::from_millis(100);
     let b = Node::start(
@@ -610,7 +790,10 @@ fn a_silent_peer_is_closed_and_a_quiet_one_is_not() {
     let mut silent = raw::connect(b.local(), &key(2), name(1));
     silent.flush().unwrap();
     until("given up", || b.counters(2).silent == 1);
-    until("quiet for long", || b.counters(0).bytes_in > 2000);
+    let heard = b.counters(0).bytes_in;
+    until("ten more signs of life", || {
+        b.counters(0).bytes_in > heard + 10 * 26
+    });
     assert_eq!((b.counters(0).connects, b.counters(0).disconnects), (1, 0));
 }
 
@@ -762,7 +945,7 @@ fn senders_on_many_threads_lose_nothing_and_wait_for_nobody() {
 
 /// The other end of a connection, by rustls alone: it does what no replica does.
 mod raw {
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Arc;
 
     use hotstuff::types::{KeyPair, ValidatorAddress};
@@ -770,26 +953,52 @@ mod raw {
     use rustls::client::AlwaysResolvesClientRawPublicKeys;
     use rustls::crypto::ring;
     use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+    use rustls::server::AlwaysResolvesServerRawPublicKeys;
+    use rustls::sign::CertifiedKey;
     use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error};
-    use rustls::{SignatureScheme, StreamOwned};
+    use rustls::{ServerConfig, ServerConnection, SignatureScheme, StreamOwned};
 
     pub type Raw = StreamOwned<ClientConnection, TcpStream>;
 
+    /// As a replica would.
     pub fn connect(address: SocketAddr, key: &KeyPair, to: ValidatorAddress) -> Raw {
-        connect_speaking(address, key, to, vec![b"hotstuff/1".to_vec()])
+        open(
+            address,
+            key,
+            key.address(),
+            to,
+            vec![b"hotstuff/1".to_vec()],
+        )
     }
 
+    /// With other protocol names.
     pub fn connect_speaking(
         address: SocketAddr,
         key: &KeyPair,
         to: ValidatorAddress,
         protocols: Vec<Vec<u8>>,
     ) -> Raw {
-        let pkcs8 = key.to_pkcs8();
-        let signing = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
-        let spki = CertificateDer::from(spki(&key.address()));
-        let certified = rustls::sign::CertifiedKey::new(vec![spki], signing.unwrap());
-        let resolver = AlwaysResolvesClientRawPublicKeys::new(Arc::new(certified));
+        open(address, key, key.address(), to, protocols)
+    }
+
+    /// With the public key of another.
+    pub fn connect_showing(
+        address: SocketAddr,
+        key: &KeyPair,
+        shown: ValidatorAddress,
+        to: ValidatorAddress,
+    ) -> Raw {
+        open(address, key, shown, to, vec![b"hotstuff/1".to_vec()])
+    }
+
+    fn open(
+        address: SocketAddr,
+        key: &KeyPair,
+        shown: ValidatorAddress,
+        to: ValidatorAddress,
+        protocols: Vec<Vec<u8>>,
+    ) -> Raw {
+        let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(key, shown));
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -799,9 +1008,36 @@ mod raw {
         config.alpn_protocols = protocols;
         let name = ServerName::try_from("peer.invalid").unwrap();
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let tcp = TcpStream::connect(address).unwrap();
+        StreamOwned::new(tls, patient(TcpStream::connect(address).unwrap()))
+    }
+
+    /// The end that is dialed, with the public key of another; asks for no key itself.
+    pub fn accept_showing(
+        listener: &TcpListener,
+        key: &KeyPair,
+        shown: ValidatorAddress,
+    ) -> StreamOwned<ServerConnection, TcpStream> {
+        let resolver = AlwaysResolvesServerRawPublicKeys::new(certified(key, shown));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"hotstuff/1".to_vec()];
+        let tls = ServerConnection::new(Arc::new(config)).unwrap();
+        StreamOwned::new(tls, patient(listener.accept().unwrap().0))
+    }
+
+    fn patient(tcp: TcpStream) -> TcpStream {
         tcp.set_read_timeout(Some(super::PATIENCE)).unwrap();
-        StreamOwned::new(tls, tcp)
+        tcp
+    }
+
+    fn certified(key: &KeyPair, shown: ValidatorAddress) -> Arc<CertifiedKey> {
+        let pkcs8 = key.to_pkcs8();
+        let signing = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
+        let spki = CertificateDer::from(spki(&shown));
+        Arc::new(CertifiedKey::new(vec![spki], signing.unwrap()))
     }
 
     fn spki(key: &ValidatorAddress) -> Vec<u8> {

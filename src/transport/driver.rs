@@ -14,8 +14,8 @@ use super::config::INBOX_MESSAGES_MAX;
 use super::counters::Counters;
 use super::dial::Jitter;
 use super::hub::Hub;
-use super::links::{Ending, Seat, Slot};
 use super::peer::Pumped;
+use super::seat::{Ending, Seat, Slot};
 use super::wire::{Flushed, Found, WireError};
 use crate::types::ValidatorAddress;
 

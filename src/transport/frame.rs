@@ -281,6 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_make_it_panic_or_hold_more_than_the_limit() {
+        let mut state = 1u64;
+        let mut chance = || {
+            state = state
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            state >> 40
+        };
+        let mut outcomes = [0; 2];
+        for _ in 0..2000 {
+            let mut decoder = Decoder::new(40_000);
+            let mut broken = false;
+            for _ in 0..20 {
+                // Mostly headers that could be, so that it gets beyond the first.
+                let header = (chance() as u32 % 20_000) | (chance() as u32 % 64) << 24;
+                let mut bytes = header.to_le_bytes().to_vec();
+                bytes.resize(4 + chance() as usize % 20_000, chance() as u8 & 7);
+                broken |= decoder
+                    .decode(&bytes, &mut |m| assert!(m.len() <= 40_000))
+                    .is_err();
+                assert!(decoder.bulk.len() <= 40_000 && decoder.urgent.len() <= URGENT_BYTES_MAX);
+                if broken {
+                    break;
+                }
+            }
+            outcomes[usize::from(broken)] += 1;
+        }
+        assert!(outcomes[1] > 0, "{outcomes:?}");
+    }
+
+    #[test]
     fn memory_follows_what_arrived() {
         let mut decoder = Decoder::new(1 << 30);
         let header = header(Lane::Bulk, true, FRAGMENT_BYTES_MAX);

@@ -8,8 +8,7 @@
 //! two dialed by the same end, the newer, because the peer has restarted.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use super::dial;
 use super::driver::Driver;
 use super::hub::Hub;
 use super::peer::Peer;
+use super::seat::{Ending, Link, Pending, Seat, Slot};
 use super::wire::{Wire, WireError};
 use crate::types::ValidatorAddress;
 
@@ -31,104 +31,6 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// While another name is being looked up.
 const LOOK_UP_AGAIN_AFTER: Duration = Duration::from_millis(100);
-
-/// What the poll loop alone knows of a peer.
-pub struct Seat {
-    pub peer: Arc<Peer>,
-    link: Option<Link>,
-    dialing: Option<Token>,
-    dial_at: Option<Instant>,
-    /// Attempts since the last connection that held.
-    attempts: u32,
-    found: VecDeque<SocketAddr>,
-    looking_up: bool,
-    pub inbox: VecDeque<Vec<u8>>,
-    pub inbox_bytes: u64,
-    pub readable: bool,
-    pub writable: bool,
-    /// The other end has closed or failed: read to the end.
-    pub ended: bool,
-    pub busy: bool,
-}
-
-struct Link {
-    token: Token,
-    dialed: bool,
-    since: Instant,
-    heard_bytes: u64,
-    sent_bytes: u64,
-    silent_heartbeats: u32,
-}
-
-impl Seat {
-    fn new(peer: Arc<Peer>) -> Seat {
-        Seat {
-            peer,
-            link: None,
-            dialing: None,
-            dial_at: None,
-            attempts: 0,
-            found: VecDeque::new(),
-            looking_up: false,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            readable: false,
-            writable: false,
-            ended: false,
-            busy: false,
-        }
-    }
-}
-
-/// What a socket is for.
-pub enum Slot {
-    Pending(Box<Pending>),
-    Link(ValidatorAddress),
-}
-
-/// A connection whose keys are not proved yet.
-pub struct Pending {
-    wire: Wire,
-    deadline: Instant,
-    connected: bool,
-    /// The peer that was dialed; `None`: accepted.
-    pub dialing: Option<ValidatorAddress>,
-    failed: Option<io::Error>,
-}
-
-impl Pending {
-    /// Whether TCP has come to a result.
-    pub fn is_connected(&mut self) -> bool {
-        if !self.connected {
-            let stream = self.wire.stream();
-            self.failed = stream.take_error().unwrap_or_else(Some);
-            self.connected = stream.peer_addr().is_ok();
-        }
-        self.connected || self.failed.is_some()
-    }
-
-    pub fn shake(
-        &mut self,
-        scratch: &mut [u8],
-        counters: &Counters,
-    ) -> Result<Option<ValidatorAddress>, WireError> {
-        if self.failed.is_some() {
-            return Err(WireError::Lost);
-        }
-        self.wire.shake(scratch, counters)
-    }
-}
-
-/// Why a connection is given up.
-pub enum Ending {
-    Error(WireError),
-    /// A wrong or unknown key, or no place.
-    Refused,
-    TimedOut,
-    Silent,
-    /// `disconnect`, or a better connection.
-    Unneeded,
-}
 
 impl Driver {
     pub fn accept(&mut self, hub: &Hub, now: Instant) {

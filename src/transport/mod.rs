@@ -53,6 +53,7 @@ mod hub;
 mod links;
 mod outbox;
 mod peer;
+mod seat;
 mod tls;
 mod wire;
 

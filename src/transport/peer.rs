@@ -16,6 +16,9 @@ use super::outbox::{Dropped, Outbox};
 use super::wire::{Flushed, Wire};
 use crate::types::ValidatorAddress;
 
+/// How often a sender looks whether others have queued more while it was sending.
+const PUMPS_MAX: u32 = 16;
+
 /// What is left after a pump for the poll loop to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pumped {
@@ -89,7 +92,10 @@ impl Peer {
 
     /// Sends what waits, unless another thread is at it. Never waits for a lock for long.
     pub fn pump(&self) -> Pumped {
-        while !self.outbox().is_empty() {
+        for _ in 0..PUMPS_MAX {
+            if self.outbox().is_empty() {
+                return Pumped::Settled;
+            }
             let Ok(mut wire) = self.wire.try_lock() else {
                 return Pumped::Settled;
             };
@@ -106,7 +112,7 @@ impl Peer {
                 }
             }
         }
-        Pumped::Settled
+        Pumped::Enough
     }
 
     pub fn snapshot(&self) -> PeerCounters {

@@ -277,7 +277,9 @@ impl Wire {
             }
             let expected: usize = slices[..used].iter().map(|slice| slice.len()).sum();
             let accepted = self.tls.writer().write_vectored(&slices[..used])?;
-            assert_eq!(accepted, expected, "TLS has no buffer limit");
+            if accepted != expected {
+                return Err(ErrorKind::WriteZero.into()); // out of keys: a new connection has new ones
+            }
             rest = &rest[frames..];
         }
         let messages = self
