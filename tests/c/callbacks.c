@@ -17,13 +17,13 @@ static void calls_out_of_order(void)
     events.destroy = node_events_destroy;
 
     node_open(&self, node_config(&self), NULL);
-    EXPECT(HOTSTUFF_E_CLOSED, hotstuff_replica_notify(self.replica));
+    OK(hotstuff_replica_notify(self.replica)); /* remembered */
     EXPECT(HOTSTUFF_E_CLOSED,
            hotstuff_replica_deliver(self.replica, &self.address, (const uint8_t *)"x", 1));
-    EXPECT(HOTSTUFF_E_CLOSED, hotstuff_replica_next_committed(self.replica, 0, 10, &block));
-    EXPECT(HOTSTUFF_E_CLOSED, hotstuff_replica_wait_committed(self.replica, 1, 10));
+    EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_next_committed(self.replica, 0, 10, &block));
+    EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_wait_committed(self.replica, 1, 10));
     OK(hotstuff_replica_wait_committed(self.replica, 0, 10));
-    EXPECT_ERROR(HOTSTUFF_E_CLOSED, "", err, hotstuff_replica_wait(self.replica, 10, &err));
+    EXPECT_ERROR(HOTSTUFF_E_TIMEOUT, "timed out", err, hotstuff_replica_wait(self.replica, 10, &err));
     OK(hotstuff_replica_get_info(self.replica, &info));
     CHECK(info.committed_height == 0);
     OK(hotstuff_replica_snapshot(self.replica, &tree));
