@@ -34,8 +34,15 @@ const NOT_IN_THE_CORE: &[&str] = &[
 ];
 
 /// Nowhere in `src`.
-const NOWHERE: &[&str] =
-    &["todo!(", "unimplemented!(", "dbg!(", "println!(", "eprintln!(", "print!(", "process::exit"];
+const NOWHERE: &[&str] = &[
+    "todo!(",
+    "unimplemented!(",
+    "dbg!(",
+    "println!(",
+    "eprintln!(",
+    "print!(",
+    "process::exit",
+];
 
 /// Where `unsafe` may stand: the C door, LMDB's open and its snapshots, and the signal mask of the
 /// library's threads.
@@ -50,7 +57,10 @@ impl Source {
     /// The module that the file belongs to: its name below `src`, or its folder's.
     fn module(&self) -> &str {
         let below = self.path.strip_prefix("src/").expect("a file of src");
-        below.split(['/', '.']).next().expect("a path has a first part")
+        below
+            .split(['/', '.'])
+            .next()
+            .expect("a path has a first part")
     }
 
     fn floor(&self) -> Option<u8> {
@@ -69,7 +79,10 @@ impl Source {
 }
 
 fn floor_of(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 fn sources(folder: &str) -> Vec<Source> {
@@ -84,11 +97,17 @@ fn sources(folder: &str) -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("source is UTF-8");
                 let path = path.strip_prefix(root).expect("it is below the root");
-                found.push(Source { path: path.to_str().expect("UTF-8").to_owned(), text });
+                found.push(Source {
+                    path: path.to_str().expect("UTF-8").to_owned(),
+                    text,
+                });
             }
         }
     }
-    assert!(found.len() > 5, "the walk of {folder} found next to nothing");
+    assert!(
+        found.len() > 5,
+        "the walk of {folder} found next to nothing"
+    );
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
@@ -111,7 +130,9 @@ fn a_module_imports_only_from_lower_floors() {
     check("src", |source, _, line| {
         let own = source.floor()?;
         let imports = line.split("crate::").skip(1).map(|rest| {
-            rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default()
         });
         imports
             .filter(|import| *import != source.module())
@@ -132,7 +153,9 @@ fn every_module_has_a_floor() {
 fn the_core_knows_neither_clock_nor_thread_nor_disk_nor_chance() {
     check("src", |source, _, line| {
         let is_core = source.floor().is_some_and(|floor| floor <= 3);
-        let word = NOT_IN_THE_CORE.iter().find(|word| is_core && line.contains(**word))?;
+        let word = NOT_IN_THE_CORE
+            .iter()
+            .find(|word| is_core && line.contains(**word))?;
         Some(format!("{word} in the core"))
     });
 }
@@ -152,7 +175,9 @@ fn only_crypto_names_ring_and_only_the_block_tree_names_lmdb() {
 #[test]
 fn unsafe_stands_only_where_it_must() {
     check("src", |source, _, line| {
-        let is_allowed = UNSAFE_ALLOWED.iter().any(|place| source.path.starts_with(place));
+        let is_allowed = UNSAFE_ALLOWED
+            .iter()
+            .any(|place| source.path.starts_with(place));
         let is_unsafe = line.contains("unsafe ") && !line.contains("unsafe_");
         (is_unsafe && !is_allowed).then(|| "unsafe here".into())
     });
@@ -166,7 +191,11 @@ fn each_unsafe_block_says_why_it_is_safe() {
             let is_block = line.contains("unsafe {") || line.contains("unsafe impl");
             let above = &lines[number.saturating_sub(7)..number];
             let is_explained = above.iter().any(|line| line.contains("SAFETY"));
-            assert!(!is_block || is_explained, "{}:{number}: unsafe without SAFETY", source.path);
+            assert!(
+                !is_block || is_explained,
+                "{}:{number}: unsafe without SAFETY",
+                source.path
+            );
         }
     }
 }
@@ -174,14 +203,21 @@ fn each_unsafe_block_says_why_it_is_safe() {
 #[test]
 fn the_source_has_no_stubs_and_prints_nothing() {
     check("src", |_, _, line| {
-        NOWHERE.iter().find(|word| line.contains(**word)).map(|word| format!("{word} in src"))
+        NOWHERE
+            .iter()
+            .find(|word| line.contains(**word))
+            .map(|word| format!("{word} in src"))
     });
 }
 
 #[test]
 fn each_file_says_what_it_is() {
     for source in sources("src") {
-        assert!(source.text.starts_with("//!"), "{} has no module header", source.path);
+        assert!(
+            source.text.starts_with("//!"),
+            "{} has no module header",
+            source.path
+        );
     }
 }
 
@@ -191,7 +227,12 @@ fn lines_are_at_most_100_columns() {
         for source in sources(folder) {
             for (index, line) in source.text.lines().enumerate() {
                 let columns = line.chars().count();
-                assert!(columns <= 100, "{}:{}: {columns} columns", source.path, index + 1);
+                assert!(
+                    columns <= 100,
+                    "{}:{}: {columns} columns",
+                    source.path,
+                    index + 1
+                );
             }
         }
     }
@@ -201,7 +242,11 @@ fn lines_are_at_most_100_columns() {
 fn no_test_is_ignored() {
     for source in sources("tests") {
         let is_this = source.path == "tests/tidy.rs";
-        assert!(is_this || !source.text.contains("#[ignore"), "{} ignores a test", source.path);
+        assert!(
+            is_this || !source.text.contains("#[ignore"),
+            "{} ignores a test",
+            source.path
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::messages::{Certificate, Message, ProgressMessage, TimeoutVote, Vote, Wake};
 use crate::pacemaker::Pacemaker;
 use crate::types::{
-    BlockHash, BlockHeight, ChainParameters, Epoch, GenesisHash, Phase, QuorumCertificate, Rank, Statement,
-    Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, ViewNumber,
+    BlockHash, BlockHeight, ChainParameters, Epoch, GenesisHash, Phase, QuorumCertificate, Rank,
+    Statement, Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, ViewNumber,
 };
 
 use super::collect::{Timeouts, Votes};

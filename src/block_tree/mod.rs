@@ -1,10 +1,54 @@
-//! The block tree on LMDB (floor 4).
-use std::fmt;
-use std::path::PathBuf;
+//! The block tree on LMDB (floor 4): what a replica remembers, and what its app's state is.
+//!
+//! Alice holds the one [`BlockTree`], and writes each step in one transaction. Everyone else reads
+//! [`Snapshot`]s, which are consistent, never wait for Alice, and never make her wait.
+//!
+//! ```text
+//!   Alice --persist(writes)--> BlockTree --one transaction, synced--> data.mdb
+//!                                                                       |
+//!   App, SyncServer, host <---- Snapshot <---- BlockTreeReader <--------+
+//!                        (read transaction + pending updates of one branch)
+//! ```
+//!
+//! A data directory belongs to one replica of one chain, and to one process at a time:
+//!
+//! ```text
+//!   hotstuff.lock    held while the block tree, a reader or a snapshot lives
+//!   hotstuff.chain   the genesis hash; written when creation is complete
+//!   data.mdb         everything (see schema.rs)
+//!   lock.mdb         LMDB's table of readers; made anew at each opening
+//! ```
 
-use crate::algorithm::{Durable, Persist, Write};
-use crate::app::{BlockTreeSnapshot, ReadError};
-use crate::types::*;
+mod directory;
+mod error;
+mod hashes;
+mod open;
+mod schema;
+mod snapshot;
+mod tables;
+mod updates;
+mod write;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lmdb::Environment;
+
+use crate::algorithm::{CommittedHead, VotingRecord};
+use crate::types::GenesisHash;
+
+pub use error::StorageError;
+pub use snapshot::{Snapshot, Unwritten};
+
+use tables::Tables;
+
+/// Address space for the map, if nobody says otherwise: 1 TiB, of which only what is used costs
+/// anything. It cannot grow at run time, because snapshots point into it.
+pub const MAP_BYTES_DEFAULT: u64 = 1 << 40;
+
+/// Snapshots that may be alive at once.
+pub const SNAPSHOTS_MAX: u32 = 1_024;
 
 /// How much a crash may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,132 +56,104 @@ pub enum Durability {
     /// Every step is synced to the disk before anything is said: survives power loss.
     #[default]
     Synced,
-    /// Steps reach the operating system only: survives the death of the process, not of the machine.
+    /// Steps reach the operating system only: survives the death of the process, `kill -9`
+    /// included, not of the machine. After power loss or a kernel crash the data file may be
+    /// older than what was said, or a mixture of old and new that cannot be read; a validator must
+    /// then not start again with the same key.
     ProcessCrash,
 }
 
 /// How to open a block tree.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
+    /// The directory; only its last component is created.
     pub data_dir: PathBuf,
     /// Create the directory and the chain's files if there are none.
     pub create: bool,
-    /// Bytes of address space for the map; sparse.
+    /// Bytes of address space for the map; sparse. See [`MAP_BYTES_DEFAULT`].
     pub map_bytes: u64,
     pub durability: Durability,
 }
 
-/// Why the block tree could not be opened, or failed later. Display names the path, what was
-/// expected, and what to do.
-#[derive(Debug)]
-pub enum StorageError {
-    // the helper fills this in: NotFound, Locked, GenesisMismatch, Foreign, Corrupt, MapFull, DiskFull, Io, Lmdb ...
-    Todo,
-}
-
-impl fmt::Display for StorageError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+impl OpenOptions {
+    /// The defaults for `data_dir`: it must exist, and what is written is synced.
+    pub fn new(data_dir: impl Into<PathBuf>) -> OpenOptions {
+        OpenOptions {
+            data_dir: data_dir.into(),
+            create: false,
+            map_bytes: MAP_BYTES_DEFAULT,
+            durability: Durability::default(),
+        }
     }
 }
 
 /// Alice's handle: the one writer.
-pub struct BlockTree {}
+///
+/// The directory stays locked until this, every reader and every snapshot is dropped.
+#[derive(Debug)]
+pub struct BlockTree {
+    shared: Arc<Shared>,
+    /// What the last transaction left on disk, so that the next need not read it.
+    on_disk: OnDisk,
+    /// Why nothing may be written any more.
+    poisoned: Option<String>,
+    warnings: Vec<String>,
+    buffer: Vec<u8>,
+    file_bytes: u64,
+}
 
-impl BlockTree {
-    /// Opens or creates the tree of `genesis`; what is durable in it is where Alice recovers.
-    pub fn open(
-        options: &OpenOptions,
-        genesis: &Genesis,
-    ) -> Result<(BlockTree, Durable), StorageError> {
-        let _ = (options, genesis);
-        todo!()
-    }
+/// Small records that every step changes.
+#[derive(Clone, Debug)]
+struct OnDisk {
+    voting_record: VotingRecord,
+    counter: u64,
+    head: CommittedHead,
+}
 
-    /// A handle for readers on other threads; cheap to clone.
-    pub fn reader(&self) -> BlockTreeReader {
-        todo!()
+/// What the writer and the readers have in common.
+struct Shared {
+    // The order of the fields is the order in which they are dropped: the lock goes last.
+    env: Environment,
+    tables: Tables,
+    genesis: GenesisHash,
+    path: PathBuf,
+    map_bytes: u64,
+    durability: Durability,
+    data_file: File,
+    _lock: directory::Lock,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
-impl Persist for BlockTree {
-    type Error = StorageError;
+impl Shared {
+    /// Turns the database's errors into ours.
+    fn fail(&self, doing: &'static str, error: lmdb::Error) -> StorageError {
+        StorageError::lmdb(&self.path, self.map_bytes, doing, error)
+    }
+}
 
-    fn persist(&mut self, _writes: &[Write]) -> Result<(), StorageError> {
-        todo!()
+impl BlockTree {
+    /// A handle for readers on other threads; cheap to clone.
+    pub fn reader(&self) -> BlockTreeReader {
+        BlockTreeReader {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// What was repaired at opening, for the operator to know.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
 /// Takes snapshots, on any thread.
-#[derive(Clone)]
-pub struct BlockTreeReader {}
-
-/// A valid block that is in no transaction yet, for [`BlockTreeReader::snapshot_at`].
-pub struct Unwritten<'a> {
-    pub hash: BlockHash,
-    pub parent: BlockHash,
-    pub block: &'a Block,
-    pub state_updates: &'a StateUpdates,
-}
-
-impl BlockTreeReader {
-    /// The committed state, and every block on disk.
-    pub fn snapshot(&self) -> Result<Snapshot, StorageError> {
-        todo!()
-    }
-
-    /// The state as of `block`: the committed state under the pending updates between it and
-    /// `block`, on disk or in `unwritten`. `None` if that state is not to be had (unknown block, or
-    /// the chain has committed past it or beside it).
-    pub fn snapshot_at(
-        &self,
-        block: &BlockHash,
-        unwritten: &[Unwritten<'_>],
-    ) -> Result<Option<Snapshot>, StorageError> {
-        let _ = (block, unwritten);
-        todo!()
-    }
-}
-
-/// An owned read transaction and an overlay. Send: it may be freed on another thread. It pins pages of the database:
-/// free it soon.
-pub struct Snapshot {}
-
-impl BlockTreeSnapshot for Snapshot {
-    fn state(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        todo!()
-    }
-    fn block(&self, _hash: &BlockHash) -> Result<Option<Block>, ReadError> {
-        todo!()
-    }
-    fn hash_at(&self, _height: BlockHeight) -> Result<Option<BlockHash>, ReadError> {
-        todo!()
-    }
-    fn committed_height(&self) -> Result<BlockHeight, ReadError> {
-        todo!()
-    }
-    fn highest_qc(&self) -> Result<QuorumCertificate, ReadError> {
-        todo!()
-    }
-    fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
-        todo!()
-    }
-}
-
-/// For the sync server.
-impl Snapshot {
-    /// What follows `after` (a committed block's hash, or the genesis hash) on the branch to `wanted` if that block is
-    /// stored, else to the block of the highest QC that is stored: blocks lowest first, at most `limit` and about
-    /// `bytes_max` encoded bytes (at least one block if there is any), and the QCs that certify the last.
-    /// `None` if `after` is not on the committed chain here.
-    pub fn blocks_after(
-        &self,
-        after: &BlockHash,
-        wanted: Option<&BlockHash>,
-        limit: usize,
-        bytes_max: usize,
-    ) -> Result<Option<(Vec<Block>, Vec<QuorumCertificate>)>, ReadError> {
-        let _ = (after, wanted, limit, bytes_max);
-        todo!()
-    }
+#[derive(Clone, Debug)]
+pub struct BlockTreeReader {
+    shared: Arc<Shared>,
 }

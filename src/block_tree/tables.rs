@@ -1,0 +1,218 @@
+//! Reading records, in any transaction: the writer's own or a snapshot's.
+
+use lmdb::{Cursor, Database, Transaction};
+
+use crate::algorithm::CommittedHead;
+use crate::types::{Block, BlockHash, BlockHeight, Data, Epoch, QuorumCertificate, ValidatorSet};
+
+use super::schema::*;
+use super::{Shared, StorageError};
+
+/// The handles of the tables; see the schema.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tables {
+    pub main: Database,
+    pub blocks: Database,
+    pub hashes: Database,
+    pub state: Database,
+    pub sets: Database,
+}
+
+/// A header's record where it lies in the map.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'txn> {
+    pub key: BlockKey,
+    pub bytes: &'txn [u8],
+}
+
+impl<'txn> Found<'txn> {
+    fn new(key: BlockKey, bytes: &'txn [u8]) -> Result<Self, StorageError> {
+        if bytes.len() < HeaderRecord::HASH_AT.end {
+            let name = format!("header at height {}", key.height);
+            return Err(StorageError::corrupt(name, "it is cut off"));
+        }
+        Ok(Found { key, bytes })
+    }
+
+    pub fn is_committed(&self) -> bool {
+        self.bytes[HeaderRecord::COMMITTED_AT] != 0
+    }
+
+    pub fn hash(&self) -> BlockHash {
+        BlockHash(
+            self.bytes[HeaderRecord::HASH_AT]
+                .try_into()
+                .expect("32 bytes"),
+        )
+    }
+
+    pub fn record(&self) -> Result<HeaderRecord, StorageError> {
+        open_record(format!("header at height {}", self.key.height), self.bytes)
+    }
+}
+
+type Read<T> = Result<T, StorageError>;
+
+/// Reads of one transaction.
+pub(super) struct Reads<'txn, T: Transaction> {
+    txn: &'txn T,
+    shared: &'txn Shared,
+}
+
+impl<T: Transaction> Clone for Reads<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Transaction> Copy for Reads<'_, T> {}
+
+impl<'txn, T: Transaction> Reads<'txn, T> {
+    pub fn new(txn: &'txn T, shared: &'txn Shared) -> Self {
+        Reads { txn, shared }
+    }
+
+    pub fn tables(&self) -> &'txn Tables {
+        &self.shared.tables
+    }
+
+    fn fail(&self, error: lmdb::Error) -> StorageError {
+        self.shared.fail("reading", error)
+    }
+
+    pub fn get(&self, table: Database, key: &[u8]) -> Read<Option<&'txn [u8]>> {
+        match self.txn.get(table, &key) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// A sealed record of the main table that must be there.
+    pub fn sealed<R>(&self, key: &str) -> Read<R>
+    where
+        R: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let bytes = self.get(self.shared.tables.main, key.as_bytes())?;
+        unseal(
+            key,
+            bytes.ok_or_else(|| StorageError::corrupt(key, "it is missing"))?,
+        )
+    }
+
+    pub fn head(&self) -> Read<CommittedHead> {
+        Ok(self.sealed::<Head>(COMMITTED)?.into())
+    }
+
+    pub fn highest_qc(&self) -> Read<QuorumCertificate> {
+        Ok(self.sealed::<Certified<_>>(HIGHEST_QC)?.certificate)
+    }
+
+    /// The headers stored at `height`, in the order they came.
+    pub fn headers_at(&self, height: BlockHeight) -> Read<Vec<Found<'txn>>> {
+        let mut found = Vec::new();
+        let mut cursor = self
+            .txn
+            .open_ro_cursor(self.shared.tables.blocks)
+            .map_err(|error| self.fail(error))?;
+        for item in cursor.iter_from(BlockKey::header(height, 0).bytes()) {
+            let (key, bytes) = item.map_err(|error| self.fail(error))?;
+            let key = BlockKey::read(key)?;
+            if key.height != height || key.kind != Kind::Header {
+                break;
+            }
+            found.push(Found::new(key, bytes)?);
+        }
+        Ok(found)
+    }
+
+    /// All headers stored above `height`, lowest first.
+    pub fn headers_above(&self, height: BlockHeight) -> Read<Vec<Found<'txn>>> {
+        let mut found = Vec::new();
+        let mut cursor = self
+            .txn
+            .open_ro_cursor(self.shared.tables.blocks)
+            .map_err(|error| self.fail(error))?;
+        for item in cursor.iter_from(BlockKey::header(height.next(), 0).bytes()) {
+            let (key, bytes) = item.map_err(|error| self.fail(error))?;
+            let key = BlockKey::read(key)?;
+            if key.kind == Kind::Header {
+                found.push(Found::new(key, bytes)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The block `hash` at `height`.
+    pub fn find(&self, height: BlockHeight, hash: &BlockHash) -> Read<Option<Found<'txn>>> {
+        Ok(self
+            .headers_at(height)?
+            .into_iter()
+            .find(|found| found.hash() == *hash))
+    }
+
+    /// The committed block at `height`.
+    pub fn committed_at(&self, height: BlockHeight) -> Read<Option<Found<'txn>>> {
+        Ok(self
+            .headers_at(height)?
+            .into_iter()
+            .find(Found::is_committed))
+    }
+
+    /// The block `hash` at any height.
+    pub fn locate(&self, hash: &BlockHash) -> Read<Option<Found<'txn>>> {
+        let head = self.head()?;
+        let indexed = super::hashes::indexed_to(head.height);
+        let recent = self.headers_above(indexed)?;
+        if let Some(found) = recent.into_iter().rev().find(|found| found.hash() == *hash) {
+            return Ok(Some(found));
+        }
+        super::hashes::locate(self, hash, indexed)
+    }
+
+    pub fn data(&self, key: BlockKey) -> Read<&'txn [u8]> {
+        Ok(self.record(key.of(Kind::Data))?.unwrap_or_default())
+    }
+
+    /// A record of the table `blocks`.
+    pub fn record(&self, key: BlockKey) -> Read<Option<&'txn [u8]>> {
+        self.get(self.shared.tables.blocks, &key.bytes())
+    }
+
+    pub fn block(&self, found: Found<'txn>) -> Read<Block> {
+        let header = found.record()?.header;
+        Ok(Block {
+            header,
+            data: Data::new(self.data(found.key)?),
+        })
+    }
+
+    /// The validator sets of all epochs, from 0 on.
+    pub fn validator_sets(&self) -> Read<Vec<ValidatorSet>> {
+        let mut sets = Vec::new();
+        let mut cursor = self
+            .txn
+            .open_ro_cursor(self.shared.tables.sets)
+            .map_err(|error| self.fail(error))?;
+        for item in cursor.iter_start() {
+            let (key, bytes) = item.map_err(|error| self.fail(error))?;
+            let name = format!("validator set of epoch {}", sets.len());
+            if key != epoch_key(Epoch(sets.len() as u64)) {
+                return Err(StorageError::corrupt(name, "it is missing"));
+            }
+            sets.push(open_record(name, bytes)?);
+        }
+        match sets.len() {
+            0 => Err(StorageError::corrupt(
+                "validator set of epoch 0",
+                "it is missing",
+            )),
+            _ => Ok(sets),
+        }
+    }
+}
+
+/// The key of an epoch's validator set.
+pub(super) fn epoch_key(epoch: Epoch) -> [u8; 8] {
+    epoch.0.to_be_bytes()
+}

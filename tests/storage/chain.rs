@@ -1,0 +1,161 @@
+//! A small chain to write: genesis, blocks and certificates with made-up signatures. The block tree
+//! verifies none; that is the algorithm's work.
+
+use std::path::Path;
+
+use hotstuff::algorithm::{Durable, Write};
+use hotstuff::block_tree::{BlockTree, Durability, OpenOptions};
+use hotstuff::types::*;
+use serde_bytes::ByteBuf;
+
+/// Four validators, and a state of two keys.
+pub fn genesis() -> Genesis {
+    let member = |number: u8| Validator {
+        address: ValidatorAddress([number; 32]),
+        power: 1,
+    };
+    let app_state = [("a", "genesis a"), ("z", "genesis z")];
+    let bytes = |text: &str| ByteBuf::from(text.as_bytes());
+    Genesis {
+        chain_id: ChainId(7),
+        validator_set: ValidatorSet::new((1..=4).map(member)).unwrap(),
+        app_state: app_state
+            .map(|(key, value)| (bytes(key), bytes(value)))
+            .into(),
+        parameters: ChainParameters::default(),
+    }
+}
+
+pub fn genesis_hash() -> BlockHash {
+    genesis().hash().as_block_hash()
+}
+
+/// Small map, no syncs: what these tests kill is at most the process.
+pub fn options(directory: &Path) -> OpenOptions {
+    OpenOptions {
+        create: true,
+        map_bytes: 1 << 30,
+        durability: Durability::ProcessCrash,
+        ..OpenOptions::new(directory)
+    }
+}
+
+pub fn open(directory: &Path) -> (BlockTree, Durable) {
+    BlockTree::open(&options(directory), &genesis()).unwrap()
+}
+
+/// A certificate of `block` in `view`, with three of four signatures.
+pub fn certificate(block: BlockHash, view: u64) -> QuorumCertificate {
+    let signature = |number: u8| Some(Signature([number ^ view as u8; 64]));
+    QuorumCertificate {
+        epoch: Epoch(0),
+        view_num: ViewNumber(view),
+        justify_view: ViewNumber(view.saturating_sub(1)),
+        block_hash: block,
+        phase: Phase::Generic,
+        signatures: vec![signature(1), None, signature(3), signature(4)],
+    }
+}
+
+pub fn timeout_certificate(view: u64, highest_qc: QuorumCertificate) -> TimeoutCertificate {
+    let slot = Some((highest_qc.view_num, Signature([9; 64])));
+    TimeoutCertificate {
+        epoch: Epoch(0),
+        view_num: ViewNumber(view),
+        highest_qc,
+        signatures: vec![slot, slot, None, slot],
+    }
+}
+
+pub fn vote(block: BlockHash, view: u64) -> VoteStatement {
+    certificate(block, view).statement()
+}
+
+/// A block with its name and what it changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    pub hash: BlockHash,
+    pub block: Block,
+    pub state_updates: StateUpdates,
+}
+
+impl Made {
+    /// The child of `justify`'s block, proposed in `view`.
+    pub fn new(
+        justify: QuorumCertificate,
+        height: u64,
+        view: u64,
+        data: &[u8],
+        state_updates: StateUpdates,
+    ) -> Made {
+        let data = Data::new(data);
+        let header = BlockHeader {
+            height: BlockHeight(height),
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+            justify,
+            data_hash: data.hash(),
+            validator_set_updates: None,
+        };
+        let block = Block { header, data };
+        Made {
+            hash: block.hash(&genesis().hash()),
+            block,
+            state_updates,
+        }
+    }
+
+    /// The first block of a branch.
+    pub fn first(view: u64, data: &[u8], state_updates: StateUpdates) -> Made {
+        let justify = QuorumCertificate::genesis(genesis().hash());
+        Made::new(justify, 1, view, data, state_updates)
+    }
+
+    /// A block on top of this one.
+    pub fn child(&self, view: u64, data: &[u8], state_updates: StateUpdates) -> Made {
+        let justify = certificate(self.hash, self.view());
+        Made::new(justify, self.height().0 + 1, view, data, state_updates)
+    }
+
+    pub fn height(&self) -> BlockHeight {
+        self.block.header.height
+    }
+
+    pub fn view(&self) -> u64 {
+        self.block.header.view.0
+    }
+
+    pub fn insert(&self) -> Write {
+        Write::InsertBlock {
+            hash: self.hash,
+            block: self.block.clone(),
+            state_updates: self.state_updates.clone(),
+        }
+    }
+
+    pub fn commit(&self) -> Write {
+        Write::CommitBlock {
+            hash: self.hash,
+            height: self.height(),
+        }
+    }
+
+    pub fn drop(&self) -> Write {
+        Write::DropBlock { hash: self.hash }
+    }
+
+    pub fn certificate(&self) -> QuorumCertificate {
+        certificate(self.hash, self.view())
+    }
+}
+
+pub fn set(key: &str, value: &str) -> StateUpdate {
+    StateUpdate::Set {
+        key: key.into(),
+        value: value.into(),
+    }
+}
+
+pub fn delete(key: &str) -> StateUpdate {
+    StateUpdate::Delete { key: key.into() }
+}
