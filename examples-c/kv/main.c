@@ -109,14 +109,15 @@ static int32_t level_of(uint32_t kind) {
     switch (kind) {
     case HOTSTUFF_EVENT_FATAL:
     case HOTSTUFF_EVENT_DIVERGED: return HOTSTUFF_LOG_ERROR;
-    case HOTSTUFF_EVENT_EVIDENCE:
-    case HOTSTUFF_EVENT_CALLBACK_FAILED:
+    case HOTSTUFF_EVENT_APP_FAILED:
+    case HOTSTUFF_EVENT_BLOCK_REFUSED:
+    case HOTSTUFF_EVENT_TOO_MANY_PENDING:
     case HOTSTUFF_EVENT_DROPPED: return HOTSTUFF_LOG_WARN;
     case HOTSTUFF_EVENT_VIEW_TIMEOUT:
-    case HOTSTUFF_EVENT_VALIDATORS_CHANGED:
     case HOTSTUFF_EVENT_SYNC_STARTED:
-    case HOTSTUFF_EVENT_SYNC_FINISHED: return HOTSTUFF_LOG_INFO;
-    default: return HOTSTUFF_LOG_TRACE;
+    case HOTSTUFF_EVENT_SYNC_FINISHED:
+    case HOTSTUFF_EVENT_SYNC_FAILED: return HOTSTUFF_LOG_INFO;
+    default: return HOTSTUFF_LOG_TRACE; /* every block and view, and kinds of a newer library */
     }
 }
 
@@ -208,13 +209,22 @@ static bool add_peers(hotstuff_tcp_config *tcp, const struct config *c,
     return true;
 }
 
-static hotstuff_network *make_network(const struct config *c, const hotstuff_keypair *key) {
+/* The transport must carry the longest message of the chain, and a few of them in a queue. */
+static bool set_message_limits(hotstuff_tcp_config *tcp, const hotstuff_config *config) {
+    uint64_t bytes;
+    return good(hotstuff_config_max_message_bytes(config, &bytes), "message limit", NULL) &&
+           good(hotstuff_tcp_config_set_max_message_bytes(tcp, bytes), "message limit", NULL) &&
+           good(hotstuff_tcp_config_set_queue_bytes(tcp, 4 * bytes), "queue limit", NULL);
+}
+
+static hotstuff_network *make_network(const struct config *c, const hotstuff_config *config,
+                                      const hotstuff_keypair *key) {
     hotstuff_tcp_config *tcp;
     hotstuff_network *network = NULL;
     hotstuff_error *err = NULL;
     if (!good(hotstuff_tcp_config_new(&tcp), "network", NULL)) return NULL;
     if (good(hotstuff_tcp_config_set_listen(tcp, c->listen), "listen", NULL) &&
-        add_peers(tcp, c, key))
+        set_message_limits(tcp, config) && add_peers(tcp, c, key))
         good(hotstuff_network_tcp(tcp, key, &network, &err), c->listen, err);
     hotstuff_tcp_config_free(tcp);
     return network;
@@ -225,7 +235,7 @@ static hotstuff_replica *open_replica(const struct config *c, const hotstuff_key
     hotstuff_replica *replica = NULL;
     hotstuff_error *err = NULL;
     hotstuff_config *config = make_config(c, key);
-    hotstuff_network *network = config == NULL ? NULL : make_network(c, key);
+    hotstuff_network *network = config == NULL ? NULL : make_network(c, config, key);
     if (network != NULL) {
         hotstuff_app_callbacks callbacks;
         app_callbacks(app, &callbacks);
