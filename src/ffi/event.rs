@@ -42,6 +42,8 @@ pub const HOTSTUFF_EVENT_SYNC_FAILED: u32 = 15;
 pub const HOTSTUFF_EVENT_BLOCK_REFUSED: u32 = 16;
 /// Event: too many blocks await commit: only empty ones are proposed and accepted. count.
 pub const HOTSTUFF_EVENT_TOO_MANY_PENDING: u32 = 17;
+/// Something an operator should look at: the signer did not sign, or a damaged copy was repaired.
+pub const HOTSTUFF_EVENT_WARNING: u32 = 18;
 
 /// Something that happened in a replica. Owned by the library, valid during the callback; all its
 /// functions are [any] until then.
@@ -77,6 +79,11 @@ impl Told {
                 kind: HOTSTUFF_EVENT_DROPPED,
                 level: HOTSTUFF_LOG_WARN,
                 count: *count,
+                ..Told::default()
+            },
+            ReplicaEventKind::Warning(_) => Told {
+                kind: HOTSTUFF_EVENT_WARNING,
+                level: HOTSTUFF_LOG_WARN,
                 ..Told::default()
             },
             ReplicaEventKind::Fatal(_) => Told {
@@ -232,6 +239,7 @@ fn sentence(event: &ReplicaEventKind) -> String {
             "{count} events were lost because on_event is slower than they come; make it faster, or \
              read hotstuff_replica_next_committed(), which loses nothing"
         ),
+        ReplicaEventKind::Warning(what) => what.clone(),
         ReplicaEventKind::Fatal(why) => format!("the replica has stopped itself: {why}"),
         ReplicaEventKind::Algorithm(event) => match event {
             Event::ViewStarted { rank: Rank { epoch, view }, leader } => {

@@ -20,7 +20,9 @@ use crate::rng::Rng;
 pub enum Behaviour {
     Correct,
     /// Sends its proposals to all but one, and answers that one's requests for blocks never.
-    Withholder { victim: usize },
+    Withholder {
+        victim: usize,
+    },
     /// Claims to know a QC of the view before, in its time-outs and in forged TCs, and does not
     /// propose.
     Liar,
@@ -74,7 +76,14 @@ const TIMEOUT_VIEWS_MAX: usize = 8;
 impl Actor {
     pub fn new(me: usize, behaviour: Behaviour, genesis: GenesisHash, validators: usize) -> Self {
         let timeouts = BTreeMap::new();
-        Actor { me, behaviour, genesis, validators, timeouts, highest_qc: None }
+        Actor {
+            me,
+            behaviour,
+            genesis,
+            validators,
+            timeouts,
+            highest_qc: None,
+        }
     }
 
     /// What really leaves, in place of `message` to `to`.
@@ -90,9 +99,16 @@ impl Actor {
             (Behaviour::Equivocator, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::Equivocation);
                 let twin = self.twin(propose);
-                let (first, second) = if to % 2 == 0 { (propose, &twin) } else { (&twin, propose) };
+                let (first, second) = if to % 2 == 0 {
+                    (propose, &twin)
+                } else {
+                    (&twin, propose)
+                };
                 let vote = Message::Progress(ProgressMessage::Vote(second.vote));
-                vec![Message::Progress(ProgressMessage::Propose(first.clone())), vote]
+                vec![
+                    Message::Progress(ProgressMessage::Propose(first.clone())),
+                    vote,
+                ]
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
@@ -112,7 +128,9 @@ impl Actor {
 
     /// What it says to everyone on hearing `message`.
     pub fn hear(&mut self, message: &Message, counts: &mut Counts) -> Vec<Message> {
-        let Message::Progress(message) = message else { return vec![] };
+        let Message::Progress(message) = message else {
+            return vec![];
+        };
         match (self.behaviour, message) {
             (Behaviour::DoubleVoter, ProgressMessage::Propose(propose)) => {
                 counts.add(Kind::DoubleVote);
@@ -140,7 +158,11 @@ impl Actor {
 
     fn vote(&self, statement: VoteStatement) -> Vote {
         let signature = self.sign(Statement::Vote(statement));
-        Vote { statement, voter: self.address(), signature }
+        Vote {
+            statement,
+            voter: self.address(),
+            signature,
+        }
     }
 
     fn vote_message(&self, statement: VoteStatement) -> Message {
@@ -165,9 +187,16 @@ impl Actor {
         header.data_hash = data.hash();
         let block = Block { header, data };
         let block_hash = block.hash(&self.genesis);
-        let statement = VoteStatement { block_hash, ..propose.vote.statement };
+        let statement = VoteStatement {
+            block_hash,
+            ..propose.vote.statement
+        };
         let timeout_certificate = propose.timeout_certificate.clone();
-        Propose { block, vote: self.vote(statement), timeout_certificate }
+        Propose {
+            block,
+            vote: self.vote(statement),
+            timeout_certificate,
+        }
     }
 
     /// Three lies: a higher view signed over the true QC, a higher view with a QC of one's own
@@ -176,14 +205,21 @@ impl Actor {
         let claimed = timeout.view_num.previous();
         let signed = |view_num: ViewNumber, qc_view: ViewNumber| {
             let epoch = timeout.epoch;
-            self.sign(Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view }))
+            self.sign(Statement::Timeout(TimeoutStatement {
+                epoch,
+                view_num,
+                qc_view,
+            }))
         };
         let bare = TimeoutVote {
             signature: signed(timeout.view_num, claimed),
             last_vote: None,
             ..timeout.clone()
         };
-        let made_up = TimeoutVote { highest_qc: self.made_up_qc(claimed), ..bare.clone() };
+        let made_up = TimeoutVote {
+            highest_qc: self.made_up_qc(claimed),
+            ..bare.clone()
+        };
         let view_num = timeout.view_num.plus(1);
         let ahead = TimeoutVote {
             view_num,
@@ -191,7 +227,9 @@ impl Actor {
             last_vote: None,
             ..timeout.clone()
         };
-        [bare, made_up, ahead].map(ProgressMessage::TimeoutVote).to_vec()
+        [bare, made_up, ahead]
+            .map(ProgressMessage::TimeoutVote)
+            .to_vec()
     }
 
     fn made_up_qc(&self, view_num: ViewNumber) -> QuorumCertificate {
@@ -228,17 +266,29 @@ impl Actor {
         if view.len() * 3 < self.validators * 2 - 2 {
             return None;
         }
-        let highest = view.values().max_by_key(|timeout| timeout.highest_qc.rank())?;
+        let highest = view
+            .values()
+            .max_by_key(|timeout| timeout.highest_qc.rank())?;
         let epoch = timeout.epoch;
-        let lie = TimeoutStatement { epoch, view_num, qc_view: view_num.previous() };
+        let lie = TimeoutStatement {
+            epoch,
+            view_num,
+            qc_view: view_num.previous(),
+        };
         let slot = |index: usize| {
             if index == self.me {
                 return Some((lie.qc_view, self.sign(Statement::Timeout(lie))));
             }
-            view.get(&index).map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
+            view.get(&index)
+                .map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
         };
         let signatures = (0..self.validators).map(slot).collect();
         let highest_qc = highest.highest_qc.clone();
-        Some(TimeoutCertificate { epoch, view_num, highest_qc, signatures })
+        Some(TimeoutCertificate {
+            epoch,
+            view_num,
+            highest_qc,
+            signatures,
+        })
     }
 }
