@@ -1,0 +1,125 @@
+//! The faults that a case may plan, and the count of those that came to pass. A plan that did not
+//! come to pass proves nothing: such a run fails.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::disk::Failure;
+use crate::network::Cut;
+
+/// Faults by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Lost,
+    Late,
+    Doubled,
+    Replayed,
+    Held,
+    CutOff,
+    Partition,
+    Crash,
+    CrashBeforeWrite,
+    CrashAfterWrite,
+    CrashWhileSending,
+    DiskFailure,
+    WholeCluster,
+    Dead,
+    Pause,
+    SlowApp,
+    AppFailure,
+    Unsigned,
+    Withheld,
+    Inflated,
+    Equivocation,
+    DoubleVote,
+    BadBlock,
+}
+
+/// When in a step a replica dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    Now,
+    BeforeWrite,
+    AfterWrite,
+    WhileSending,
+    Disk(Failure),
+}
+
+impl CrashPoint {
+    pub fn kind(self) -> Kind {
+        match self {
+            CrashPoint::Now => Kind::Crash,
+            CrashPoint::BeforeWrite => Kind::CrashBeforeWrite,
+            CrashPoint::AfterWrite => Kind::CrashAfterWrite,
+            CrashPoint::WhileSending => Kind::CrashWhileSending,
+            CrashPoint::Disk(_) => Kind::DiskFailure,
+        }
+    }
+}
+
+/// One planned fault.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Restarts after `down` nanoseconds.
+    Crash {
+        replica: usize,
+        point: CrashPoint,
+        down: u64,
+    },
+    CrashAll {
+        down: u64,
+    },
+    Die {
+        replica: usize,
+    },
+    Pause {
+        replica: usize,
+        nanos: u64,
+    },
+    /// Cuts these links (from, to) for a while.
+    Partition {
+        links: Vec<(usize, usize)>,
+        how: Cut,
+        nanos: u64,
+    },
+}
+
+impl Fault {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Fault::Crash { point, .. } => point.kind(),
+            Fault::CrashAll { .. } => Kind::WholeCluster,
+            Fault::Die { .. } => Kind::Dead,
+            Fault::Pause { .. } => Kind::Pause,
+            Fault::Partition { .. } => Kind::Partition,
+        }
+    }
+}
+
+/// How many of each came to pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<Kind, u64>);
+
+impl Counts {
+    pub fn add(&mut self, kind: Kind) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.0.get(&kind).copied().unwrap_or(0)
+    }
+
+    pub fn merge(&mut self, other: &Counts) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(*kind).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
+    }
+}

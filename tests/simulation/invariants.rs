@@ -1,0 +1,835 @@
+//! The invariants, each in its own arithmetic: nothing here asks the library what is right.
+//!
+//! A checker is fed what correct replicas wrote, said, and told their hosts. The last section
+//! proves, by forged histories, that each rule can fire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hotstuff::algorithm::{Durable, Event, StoredProposal, Write};
+use hotstuff::messages::{Message, ProgressMessage, Propose, TimeoutVote, Vote};
+use hotstuff::types::{
+    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, VoteStatement,
+};
+
+use crate::keys::index_of;
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub rule: &'static str,
+    pub text: String,
+}
+
+/// What is known of a block, from whoever stored or sent it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    height: u64,
+    view: u64,
+    parent: BlockHash,
+    justify_view: u64,
+}
+
+/// The past of one correct replica, across its restarts.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    recorded: BTreeSet<VoteStatement>,
+    voted: Option<Rank>,
+    timed_out: Option<Rank>,
+    highest_qc: Rank,
+    /// `highest_qc` as of the transaction before.
+    highest_qc_before: Rank,
+    highest_tc: Option<Rank>,
+    proposed: BTreeMap<Rank, BlockHash>,
+    committed: Vec<BlockHash>,
+    /// Blocks committed on disk since the last start, and how many the host was told of.
+    to_deliver: Vec<(u64, BlockHash)>,
+    delivered: usize,
+}
+
+pub struct Checker {
+    genesis: BlockHash,
+    rule: CommitRule,
+    powers: Vec<u64>,
+    /// Whether the replica keeps the rules; of others nothing is asked.
+    correct: Vec<bool>,
+    past: Vec<Past>,
+    blocks: BTreeMap<BlockHash, Seen>,
+    children: BTreeMap<BlockHash, Vec<BlockHash>>,
+    /// Correct replicas that have signed a vote for the block.
+    voters: BTreeMap<BlockHash, BTreeSet<usize>>,
+    votes: BTreeMap<(usize, Rank), VoteStatement>,
+    agreed: BTreeMap<u64, BlockHash>,
+    states: BTreeMap<u64, u64>,
+    violations: Vec<Violation>,
+}
+
+impl Checker {
+    pub fn new(
+        genesis: GenesisHash,
+        rule: CommitRule,
+        powers: Vec<u64>,
+        correct: Vec<bool>,
+    ) -> Self {
+        let past = vec![Past::default(); correct.len()];
+        let (blocks, children, voters, votes, agreed, states, violations) = Default::default();
+        let genesis = genesis.as_block_hash();
+        Checker {
+            genesis,
+            rule,
+            powers,
+            correct,
+            past,
+            blocks,
+            children,
+            voters,
+            votes,
+            agreed,
+            states,
+            violations,
+        }
+    }
+
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    pub fn broken(&mut self, rule: &'static str, text: String) {
+        self.violations.push(Violation { rule, text });
+    }
+
+    /// A transaction of a correct replica is on disk.
+    pub fn wrote(&mut self, replica: usize, genesis: &GenesisHash, writes: &[Write]) {
+        self.past[replica].highest_qc_before = self.past[replica].highest_qc;
+        let mut last_commit = None;
+        for write in writes {
+            match write {
+                Write::CastVote(vote) => self.cast_vote(replica, vote),
+                Write::TimeOut(rank) => self.time_out(replica, *rank),
+                Write::StoreProposal(proposal) => self.store_proposal(replica, proposal),
+                Write::SetHighestQc(qc) => self.raise_qc(replica, qc.rank()),
+                Write::SetHighestTc(tc) => self.raise_tc(replica, tc.rank()),
+                Write::InsertBlock { hash, block, .. } => {
+                    debug_assert_eq!(*hash, block.hash(genesis));
+                    self.see(*hash, block);
+                    self.height_follows(replica, hash);
+                }
+                Write::CommitBlock { hash, height } => {
+                    self.commit(replica, *hash, height.0);
+                    last_commit = Some(*hash);
+                }
+                Write::DropBlock { hash } => self.drop_block(replica, hash),
+            }
+        }
+        if let Some(hash) = last_commit {
+            self.commit_is_justified(replica, hash);
+        }
+    }
+
+    fn cast_vote(&mut self, replica: usize, vote: &VoteStatement) {
+        let past = &mut self.past[replica];
+        let rank = vote.rank();
+        let again = past.voted.is_some_and(|voted| voted >= rank);
+        let too_late = past.timed_out.is_some_and(|timed_out| timed_out >= rank);
+        let (voted, timed_out) = (past.voted, past.timed_out);
+        past.voted = Some(rank);
+        past.recorded.insert(*vote);
+        if again {
+            self.broken(
+                "one-vote-per-view",
+                format!("{replica} votes {rank} after {voted:?}"),
+            );
+        }
+        if too_late {
+            let text = format!("{replica} votes in {rank}, having timed out {timed_out:?}");
+            self.broken("no-vote-after-timeout", text);
+        }
+        if vote.justify_view.0 >= vote.view_num.0 {
+            let text = format!(
+                "{replica} votes in {rank} on a justify of {}",
+                vote.justify_view
+            );
+            self.broken("justify-below-view", text);
+        }
+    }
+
+    fn time_out(&mut self, replica: usize, rank: Rank) {
+        if self.past[replica]
+            .timed_out
+            .is_some_and(|before| before >= rank)
+        {
+            let before = self.past[replica].timed_out;
+            let text = format!("{replica} times out {rank} after {before:?}");
+            self.broken("timed-out-only-rises", text);
+        }
+        self.past[replica].timed_out = Some(rank);
+    }
+
+    fn store_proposal(&mut self, replica: usize, proposal: &StoredProposal) {
+        let rank = proposal.vote.rank();
+        let before = self.past[replica].proposed.insert(rank, proposal.block);
+        if before.is_some_and(|before| before != proposal.block) {
+            let text = format!("{replica} proposes two blocks in {rank}");
+            self.broken("one-proposal-per-view", text);
+        }
+    }
+
+    fn raise_qc(&mut self, replica: usize, rank: Rank) {
+        let before = self.past[replica].highest_qc;
+        if rank < before {
+            let text = format!("{replica}: from {before} to {rank}");
+            self.broken("highest-qc-only-rises", text);
+        }
+        self.past[replica].highest_qc = rank;
+    }
+
+    fn raise_tc(&mut self, replica: usize, rank: Rank) {
+        let before = self.past[replica].highest_tc.replace(rank);
+        if before.is_some_and(|before| rank < before) {
+            let text = format!("{replica}: from {before:?} to {rank}");
+            self.broken("highest-tc-only-rises", text);
+        }
+    }
+
+    fn see(&mut self, hash: BlockHash, block: &Block) {
+        let header = &block.header;
+        let seen = Seen {
+            height: header.height.0,
+            view: header.view.0,
+            parent: header.parent(),
+            justify_view: header.justify.rank().view.0,
+        };
+        if self.blocks.insert(hash, seen).is_none() {
+            self.children.entry(seen.parent).or_default().push(hash);
+        }
+    }
+
+    fn height_follows(&mut self, replica: usize, hash: &BlockHash) {
+        let seen = self.blocks[hash];
+        let parent_height = match self.blocks.get(&seen.parent) {
+            _ if seen.parent == self.genesis => 0,
+            Some(parent) => parent.height,
+            None => {
+                self.broken(
+                    "parent-is-known",
+                    format!("{replica} stores {hash:?} without it"),
+                );
+                return;
+            }
+        };
+        if seen.height != parent_height + 1 {
+            let text = format!("{replica} stores height {} on {parent_height}", seen.height);
+            self.broken("height-is-parents-plus-one", text);
+        }
+    }
+
+    fn commit(&mut self, replica: usize, hash: BlockHash, height: u64) {
+        let past = &mut self.past[replica];
+        past.committed.push(hash);
+        past.to_deliver.push((height, hash));
+        let (count, below) = (
+            past.committed.len(),
+            past.committed.iter().rev().nth(1).copied(),
+        );
+        if count as u64 != height {
+            let text = format!("{replica} commits height {height} as its number {count}");
+            self.broken("committed-never-changes", text);
+        }
+        let parent = self.blocks.get(&hash).map(|seen| seen.parent);
+        if parent != Some(below.unwrap_or(self.genesis)) {
+            let text = format!("{replica} commits {hash:?} on {below:?}, not on its parent");
+            self.broken("committed-chain-is-linked", text);
+        }
+        let agreed = *self.agreed.entry(height).or_insert(hash);
+        if agreed != hash {
+            let text = format!("height {height}: {replica} commits {hash:?}, others {agreed:?}");
+            self.broken("agreement", text);
+        }
+    }
+
+    /// A block is final if it, or a descendant, heads a chain of certificates in consecutive views,
+    /// and nothing else makes it so. A quorum is counted from the votes that were signed; the
+    /// others are taken to have voted for everything.
+    fn commit_is_justified(&mut self, replica: usize, hash: BlockHash) {
+        let mut open = vec![hash];
+        while let Some(candidate) = open.pop() {
+            if self.heads_chain(&candidate) {
+                return;
+            }
+            open.extend(self.children.get(&candidate).into_iter().flatten());
+        }
+        let view = self.blocks.get(&hash).map(|seen| seen.view);
+        self.broken(
+            "commit-is-justified",
+            format!("{replica} commits {hash:?} of view {view:?}"),
+        );
+    }
+
+    fn heads_chain(&self, hash: &BlockHash) -> bool {
+        let next = |parent: &BlockHash| {
+            let view = self.blocks.get(parent)?.view;
+            let children = self.children.get(parent)?;
+            let follows = |child: &&BlockHash| {
+                let child = self.blocks[*child];
+                child.view == view + 1 && child.justify_view == view
+            };
+            children
+                .iter()
+                .filter(follows)
+                .find(|child| self.certified(child))
+                .copied()
+        };
+        let second = self.certified(hash).then(|| next(hash)).flatten();
+        match self.rule {
+            CommitRule::TwoChain => second.is_some(),
+            CommitRule::ThreeChain => second.and_then(|second| next(&second)).is_some(),
+        }
+    }
+
+    fn certified(&self, hash: &BlockHash) -> bool {
+        let voters = self.voters.get(hash);
+        let voted = |index: &usize| {
+            !self.correct[*index] || voters.is_some_and(|voters| voters.contains(index))
+        };
+        let power = |index: usize| u128::from(self.powers[index]);
+        let sum: u128 = (0..self.powers.len()).filter(voted).map(power).sum();
+        let total: u128 = (0..self.powers.len()).map(power).sum();
+        3 * sum > 2 * total
+    }
+
+    fn drop_block(&mut self, replica: usize, hash: &BlockHash) {
+        if self.past[replica].committed.contains(hash) {
+            self.broken(
+                "committed-never-changes",
+                format!("{replica} drops {hash:?}"),
+            );
+        }
+    }
+
+    /// A correct replica lets a message out.
+    pub fn said(&mut self, replica: usize, message: &Message) {
+        let Message::Progress(message) = message else {
+            return;
+        };
+        match message {
+            ProgressMessage::Propose(propose) => self.said_propose(replica, propose),
+            ProgressMessage::Vote(vote) => self.said_vote(replica, vote),
+            ProgressMessage::Nudge(nudge) => self.said_vote(replica, &nudge.vote),
+            ProgressMessage::TimeoutVote(timeout) => self.said_timeout(replica, timeout),
+            ProgressMessage::AdvanceView(_) | ProgressMessage::Wake(_) => {}
+        }
+    }
+
+    fn said_propose(&mut self, replica: usize, propose: &Propose) {
+        self.said_vote(replica, &propose.vote);
+        let hash = propose.vote.statement.block_hash;
+        let rank = propose.vote.rank();
+        if self.past[replica].proposed.get(&rank) != Some(&hash) {
+            let text = format!("{replica} proposes {hash:?} in {rank}, which is not on its disk");
+            self.broken("speak-after-persist", text);
+        }
+    }
+
+    pub fn said_vote(&mut self, replica: usize, vote: &Vote) {
+        let rank = vote.rank();
+        if index_of(&vote.voter) != replica {
+            self.broken(
+                "speaks-for-itself",
+                format!("{replica} sends a vote of {}", vote.voter),
+            );
+        }
+        if !self.past[replica].recorded.contains(&vote.statement) {
+            let text = format!("{replica} votes in {rank}, which is not on its disk");
+            self.broken("speak-after-persist", text);
+        }
+        let first = *self.votes.entry((replica, rank)).or_insert(vote.statement);
+        if first != vote.statement {
+            let text = format!("{replica} in {rank}: {first:?} and {:?}", vote.statement);
+            self.broken("one-vote-per-view", text);
+        }
+        self.voters
+            .entry(vote.statement.block_hash)
+            .or_default()
+            .insert(replica);
+    }
+
+    fn said_timeout(&mut self, replica: usize, timeout: &TimeoutVote) {
+        let TimeoutStatement {
+            epoch, view_num, ..
+        } = timeout.statement();
+        let rank = Rank {
+            epoch,
+            view: view_num,
+        };
+        if self.past[replica]
+            .timed_out
+            .is_none_or(|on_disk| on_disk < rank)
+        {
+            let text = format!("{replica} sends a time-out of {rank}, which is not on its disk");
+            self.broken("speak-after-persist", text);
+        }
+        let highest = self.past[replica].highest_qc_before;
+        if timeout.highest_qc.rank() < highest {
+            let said = timeout.highest_qc.rank();
+            let text = format!("{replica} times out {rank} with QC {said}, on its disk {highest}");
+            self.broken("timeout-names-highest-qc", text);
+        }
+        if let Some(vote) = &timeout.last_vote {
+            self.said_vote(replica, vote);
+        }
+    }
+
+    /// A correct replica tells its host something.
+    pub fn told(&mut self, replica: usize, event: &Event) {
+        match event {
+            Event::Committed { height, block, .. } => {
+                let past = &mut self.past[replica];
+                let expected = past.to_deliver.get(past.delivered).copied();
+                past.delivered += 1;
+                if expected != Some((height.0, *block)) {
+                    let text = format!("{replica}: {height} {block:?}, expected {expected:?}");
+                    self.broken("delivered-once-in-order", text);
+                }
+            }
+            Event::Diverged { block, height, .. } => {
+                let text = format!("{replica}: its app refuses {block:?} at {height}");
+                self.broken("app-is-asked-on-the-right-state", text);
+            }
+            _ => {}
+        }
+    }
+
+    /// All that a correct replica had to say of a transaction is said.
+    pub fn told_everything(&mut self, replica: usize) {
+        let past = &self.past[replica];
+        if past.delivered != past.to_deliver.len() {
+            let text = format!("{replica}: {} of {}", past.delivered, past.to_deliver.len());
+            self.broken("delivered-once-in-order", text);
+        }
+    }
+
+    /// A correct replica starts, after a crash or for the first time.
+    pub fn starts(&mut self, replica: usize) {
+        self.past[replica].to_deliver.clear();
+        self.past[replica].delivered = 0;
+    }
+
+    /// A correct replica's app has reached `fingerprint` at `height`.
+    pub fn state_is(&mut self, replica: usize, height: u64, fingerprint: u64) {
+        let first = *self.states.entry(height).or_insert(fingerprint);
+        if first != fingerprint {
+            let text = format!("{replica} at {height}: {fingerprint:x}, others {first:x}");
+            self.broken("same-state-at-same-height", text);
+        }
+    }
+
+    /// What a correct replica remembers, and what is on its disk.
+    pub fn remembers(&mut self, replica: usize, memory: Durable, disk: Durable) {
+        let (memory, disk) = (sorted(memory), sorted(disk));
+        if memory != disk {
+            let text = format!("{replica}:\n  memory {memory:?}\n  disk   {disk:?}");
+            self.broken("disk-equals-memory", text);
+        }
+    }
+}
+
+fn sorted(mut durable: Durable) -> Durable {
+    durable
+        .pending
+        .sort_by_key(|block| (block.header.height, block.hash));
+    durable
+}
+
+#[cfg(test)]
+mod tests {
+    //! Forged histories: each rule fires.
+
+    use hotstuff::algorithm::{CommittedHead, VotingRecord};
+    use hotstuff::types::*;
+
+    use super::*;
+    use crate::keys::{address, sign};
+
+    const GENESIS: GenesisHash = GenesisHash([9; 32]);
+
+    fn checker() -> Checker {
+        let correct = vec![true, true, true, false];
+        Checker::new(GENESIS, CommitRule::TwoChain, vec![1; 4], correct)
+    }
+
+    fn broken(checker: &Checker) -> Vec<&'static str> {
+        checker
+            .violations()
+            .iter()
+            .map(|violation| violation.rule)
+            .collect()
+    }
+
+    fn qc(view: u64, block_hash: BlockHash) -> QuorumCertificate {
+        let genesis = QuorumCertificate::genesis(GENESIS);
+        QuorumCertificate {
+            view_num: ViewNumber(view),
+            block_hash,
+            ..genesis
+        }
+    }
+
+    fn block(height: u64, view: u64, justify: QuorumCertificate) -> Block {
+        let data = Data::new(vec![height as u8, view as u8]);
+        let header = BlockHeader {
+            height: BlockHeight(height),
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+            justify,
+            data_hash: data.hash(),
+            validator_set_updates: None,
+        };
+        Block { header, data }
+    }
+
+    fn insert(block: &Block) -> Write {
+        let hash = block.hash(&GENESIS);
+        Write::InsertBlock {
+            hash,
+            block: block.clone(),
+            state_updates: vec![],
+        }
+    }
+
+    fn commit(block: &Block) -> Write {
+        Write::CommitBlock {
+            hash: block.hash(&GENESIS),
+            height: block.header.height,
+        }
+    }
+
+    fn statement(block: &Block) -> VoteStatement {
+        VoteStatement {
+            epoch: Epoch(0),
+            view_num: block.header.view,
+            justify_view: block.header.justify.view_num,
+            block_hash: block.hash(&GENESIS),
+            phase: Phase::Generic,
+        }
+    }
+
+    fn vote(replica: usize, block: &Block) -> Vote {
+        let statement = statement(block);
+        let signature = sign(
+            &address(replica),
+            &Statement::Vote(statement).digest(&GENESIS),
+        );
+        Vote {
+            statement,
+            voter: address(replica),
+            signature,
+        }
+    }
+
+    fn rank(view: u64) -> Rank {
+        Rank {
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+        }
+    }
+
+    fn first_block(view: u64) -> Block {
+        block(1, view, QuorumCertificate::genesis(GENESIS))
+    }
+
+    fn child(parent: &Block, view: u64) -> Block {
+        block(
+            parent.header.height.0 + 1,
+            view,
+            qc(parent.header.view.0, parent.hash(&GENESIS)),
+        )
+    }
+
+    /// All three correct replicas vote for these blocks.
+    fn certify(checker: &mut Checker, blocks: &[&Block]) {
+        for (replica, block) in (0..3).flat_map(|r| blocks.iter().map(move |b| (r, *b))) {
+            let cast = Write::CastVote(statement(block));
+            checker.wrote(replica, &GENESIS, &[insert(block), cast]);
+            checker.said_vote(replica, &vote(replica, block));
+        }
+    }
+
+    fn timeout(replica: usize, view: u64, highest_qc: QuorumCertificate) -> Message {
+        Message::Progress(ProgressMessage::TimeoutVote(TimeoutVote {
+            epoch: Epoch(0),
+            view_num: ViewNumber(view),
+            highest_qc,
+            last_vote: None,
+            validator: address(replica),
+            signature: Signature([0; 64]),
+        }))
+    }
+
+    #[test]
+    fn a_good_history_breaks_nothing() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b2 = child(&b1, 2);
+        certify(&mut checker, &[&b1, &b2]);
+        checker.wrote(0, &GENESIS, &[commit(&b1)]);
+        checker.state_is(0, 1, 5);
+        checker.wrote(1, &GENESIS, &[commit(&b1)]);
+        checker.state_is(1, 1, 5);
+        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(3))]);
+        checker.said(0, &timeout(0, 3, qc(2, b2.hash(&GENESIS))));
+        assert_eq!(broken(&checker), [""; 0]);
+    }
+
+    #[test]
+    fn two_blocks_at_one_height() {
+        let mut checker = checker();
+        let (left, right) = (first_block(1), first_block(3));
+        let (left_child, right_child) = (child(&left, 2), child(&right, 4));
+        certify(&mut checker, &[&left, &left_child, &right, &right_child]);
+        checker.wrote(0, &GENESIS, &[commit(&left)]);
+        checker.wrote(1, &GENESIS, &[commit(&right)]);
+        assert_eq!(broken(&checker), ["agreement"]);
+    }
+
+    #[test]
+    fn a_height_committed_twice() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b2 = child(&b1, 2);
+        certify(&mut checker, &[&b1, &b2]);
+        checker.wrote(0, &GENESIS, &[commit(&b1), commit(&b1)]);
+        let rules = ["committed-never-changes", "committed-chain-is-linked"];
+        assert_eq!(broken(&checker), rules);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::DropBlock {
+                hash: b1.hash(&GENESIS),
+            }],
+        );
+        assert_eq!(broken(&checker)[2..], ["committed-never-changes"]);
+    }
+
+    #[test]
+    fn a_commit_without_consecutive_views() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b3 = child(&b1, 3);
+        certify(&mut checker, &[&b1, &b3]);
+        checker.wrote(0, &GENESIS, &[commit(&b1)]);
+        assert_eq!(broken(&checker), ["commit-is-justified"]);
+    }
+
+    #[test]
+    fn a_commit_without_a_quorum() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b2 = child(&b1, 2);
+        certify(&mut checker, &[&b1]);
+        checker.wrote(0, &GENESIS, &[insert(&b2), Write::CastVote(statement(&b2))]);
+        checker.said_vote(0, &vote(0, &b2));
+        checker.wrote(0, &GENESIS, &[commit(&b1)]);
+        assert_eq!(broken(&checker), ["commit-is-justified"]);
+    }
+
+    #[test]
+    fn two_votes_in_one_view() {
+        let mut checker = checker();
+        let (left, right) = (first_block(1), child(&first_block(0), 1));
+        checker.see(left.header.parent(), &left);
+        checker.past[0]
+            .recorded
+            .extend([statement(&left), statement(&right)]);
+        checker.said_vote(0, &vote(0, &left));
+        checker.said_vote(0, &vote(0, &left));
+        assert_eq!(broken(&checker), [""; 0]);
+        checker.said_vote(0, &vote(0, &right));
+        assert_eq!(broken(&checker), ["one-vote-per-view"]);
+        let recorded = [
+            Write::CastVote(statement(&left)),
+            Write::CastVote(statement(&right)),
+        ];
+        checker.wrote(0, &GENESIS, &recorded);
+        assert_eq!(broken(&checker)[1..], ["one-vote-per-view"]);
+        let rootless = VoteStatement {
+            justify_view: ViewNumber(2),
+            ..statement(&child(&left, 2))
+        };
+        checker.wrote(0, &GENESIS, &[Write::CastVote(rootless)]);
+        assert_eq!(broken(&checker)[2..], ["justify-below-view"]);
+    }
+
+    #[test]
+    fn a_vote_after_the_time_out() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let cast = Write::CastVote(statement(&b1));
+        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(1)), insert(&b1), cast]);
+        assert_eq!(broken(&checker), ["no-vote-after-timeout"]);
+    }
+
+    #[test]
+    fn words_that_are_not_on_disk() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        checker.said_vote(0, &vote(0, &b1));
+        checker.said(1, &timeout(1, 1, QuorumCertificate::genesis(GENESIS)));
+        let block = b1.clone();
+        let propose = Propose {
+            block,
+            vote: vote(2, &b1),
+            timeout_certificate: None,
+        };
+        checker.wrote(2, &GENESIS, &[insert(&b1), Write::CastVote(statement(&b1))]);
+        checker.said(2, &Message::Progress(ProgressMessage::Propose(propose)));
+        assert_eq!(broken(&checker), ["speak-after-persist"; 3]);
+    }
+
+    #[test]
+    fn words_of_another() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        checker.wrote(0, &GENESIS, &[insert(&b1), Write::CastVote(statement(&b1))]);
+        checker.said_vote(0, &vote(1, &b1));
+        assert_eq!(broken(&checker), ["speaks-for-itself"]);
+    }
+
+    #[test]
+    fn certificates_and_time_outs_that_fall() {
+        let mut checker = checker();
+        let fall = [Write::SetHighestQc(qc(3, BlockHash([1; 32])))];
+        checker.wrote(0, &GENESIS, &fall);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::SetHighestQc(qc(2, BlockHash([1; 32])))],
+        );
+        let tc = |view| TimeoutCertificate {
+            epoch: Epoch(0),
+            view_num: ViewNumber(view),
+            highest_qc: qc(1, BlockHash([1; 32])),
+            signatures: vec![],
+        };
+        let fall = [Write::SetHighestTc(tc(4)), Write::SetHighestTc(tc(3))];
+        checker.wrote(0, &GENESIS, &fall);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::TimeOut(rank(4)), Write::TimeOut(rank(4))],
+        );
+        let rules = [
+            "highest-qc-only-rises",
+            "highest-tc-only-rises",
+            "timed-out-only-rises",
+        ];
+        assert_eq!(broken(&checker), rules);
+    }
+
+    #[test]
+    fn a_time_out_below_the_highest_qc() {
+        let mut checker = checker();
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::SetHighestQc(qc(3, BlockHash([1; 32])))],
+        );
+        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(4))]);
+        checker.said(0, &timeout(0, 4, qc(2, BlockHash([1; 32]))));
+        assert_eq!(broken(&checker), ["timeout-names-highest-qc"]);
+    }
+
+    #[test]
+    fn two_proposals_in_one_view() {
+        let mut checker = checker();
+        let proposal = |block: &Block| {
+            let (vote, block) = (statement(block), block.hash(&GENESIS));
+            Write::StoreProposal(StoredProposal {
+                block,
+                vote,
+                timeout_certificate: None,
+            })
+        };
+        let (left, right) = (first_block(1), child(&first_block(0), 1));
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[proposal(&left), proposal(&left), proposal(&right)],
+        );
+        assert_eq!(broken(&checker), ["one-proposal-per-view"]);
+    }
+
+    #[test]
+    fn heights_and_parents_that_do_not_follow() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b3 = block(3, 2, qc(1, b1.hash(&GENESIS)));
+        checker.wrote(0, &GENESIS, &[insert(&b1), insert(&b3)]);
+        checker.wrote(0, &GENESIS, &[insert(&child(&first_block(7), 8))]);
+        assert_eq!(
+            broken(&checker),
+            ["height-is-parents-plus-one", "parent-is-known"]
+        );
+    }
+
+    #[test]
+    fn a_block_delivered_twice_or_never() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let b2 = child(&b1, 2);
+        certify(&mut checker, &[&b1, &b2]);
+        checker.wrote(0, &GENESIS, &[commit(&b1)]);
+        checker.told_everything(0);
+        let block = b1.hash(&GENESIS);
+        let event = Event::Committed {
+            rank: rank(1),
+            height: BlockHeight(1),
+            block,
+        };
+        checker.told(0, &event);
+        checker.told_everything(0);
+        checker.told(0, &event);
+        assert_eq!(broken(&checker), ["delivered-once-in-order"; 2]);
+    }
+
+    #[test]
+    fn an_app_that_was_asked_on_the_wrong_state() {
+        let mut checker = checker();
+        let (block, height) = (BlockHash([1; 32]), BlockHeight(1));
+        let event = Event::Diverged {
+            block,
+            height,
+            is_committed: false,
+        };
+        checker.told(0, &event);
+        checker.state_is(0, 1, 5);
+        checker.state_is(1, 1, 6);
+        let rules = [
+            "app-is-asked-on-the-right-state",
+            "same-state-at-same-height",
+        ];
+        assert_eq!(broken(&checker), rules);
+    }
+
+    #[test]
+    fn memory_ahead_of_the_disk() {
+        let mut checker = checker();
+        let genesis = QuorumCertificate::genesis(GENESIS);
+        let hash = GENESIS.as_block_hash();
+        let disk = Durable {
+            voting_record: VotingRecord::default(),
+            highest_qc: genesis,
+            highest_tc: None,
+            committed: CommittedHead {
+                hash,
+                height: BlockHeight(0),
+                rank: Rank::default(),
+            },
+            pending: vec![],
+            validator_sets: vec![],
+        };
+        checker.remembers(0, disk.clone(), disk.clone());
+        let mut memory = disk.clone();
+        memory.voting_record.timed_out = Some((Epoch(0), ViewNumber(1)));
+        checker.remembers(0, memory, disk);
+        assert_eq!(broken(&checker), ["disk-equals-memory"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! New seeds for as long as one likes, or one seed with its story.
+//!
+//! - `SEED=n`: replays the random case of that seed, and tells everything.
+//! - `SECONDS=s`: runs new seeds on all cores, and prints what came of them.
+//! - neither: a few seconds, so that this test, too, always runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::case::{expect_good, run, Outcome};
+use crate::faults::Counts;
+use crate::setup::Setup;
+
+#[test]
+fn budget() {
+    if let Some(seed) = number("SEED") {
+        let setup = Setup::random(seed);
+        println!("{setup:#?}");
+        let outcome = run(setup, true);
+        println!(
+            "views {}, height {}, faults:\n{}",
+            outcome.views, outcome.height, outcome.counts
+        );
+        return expect_good(&outcome);
+    }
+    let seconds = number("SECONDS");
+    // Each budgeted run is to see new seeds; the short one is the same every time.
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let first = number("FROM").unwrap_or_else(|| match seconds {
+        Some(_) => since_1970.as_millis() as u64 * 1_000,
+        None => 1_000_000,
+    });
+    let failures = explore(first, Duration::from_secs(seconds.unwrap_or(2)));
+    assert!(failures == 0, "{failures} seeds broke a rule");
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+    )
+}
+
+#[derive(Default)]
+struct Sum {
+    cases: u64,
+    views: u64,
+    failures: u64,
+    progress_per_mille: Vec<u64>,
+    counts: Counts,
+}
+
+/// Runs seeds from `first` on, and prints the sum and each failure.
+fn explore(first: u64, budget: Duration) -> u64 {
+    let start = Instant::now();
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new(Sum::default());
+    let cores = number("JOBS").unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while start.elapsed() < budget {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let outcome = run(Setup::random(seed), false);
+                    account(&mut sum.lock().expect("nobody panics with it"), &outcome);
+                }
+            });
+        }
+    });
+    let mut sum = sum.into_inner().expect("nobody panics with it");
+    let core_seconds = start.elapsed().as_secs_f64() * cores as f64;
+    println!(
+        "{} cases from seed {first}, {:.1} cases/s/core, {:.0} views/s/core, {} violations",
+        sum.cases,
+        sum.cases as f64 / core_seconds,
+        sum.views as f64 / core_seconds,
+        sum.failures,
+    );
+    let progress = &mut sum.progress_per_mille;
+    progress.sort_unstable();
+    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).unwrap_or(&0);
+    println!(
+        "progress after healing, of a thousand parts of the time allowed: \
+         median {}, 90 % {}, 99 % {}, worst {}",
+        at(50),
+        at(90),
+        at(99),
+        progress.last().unwrap_or(&0),
+    );
+    println!("faults injected:\n{}", sum.counts);
+    sum.failures
+}
+
+fn account(sum: &mut Sum, outcome: &Outcome) {
+    sum.cases += 1;
+    sum.views += outcome.views;
+    sum.progress_per_mille.push(outcome.progress_per_mille);
+    sum.counts.merge(&outcome.counts);
+    if let Some(violation) = &outcome.violation {
+        sum.failures += 1;
+        println!(
+            "seed {}: {violation}\n    make sim SEED={}",
+            outcome.seed, outcome.seed
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! What a case is made of. A seed determines a whole random setup; directed tests spell theirs out.
+
+use hotstuff::types::CommitRule;
+
+use crate::actors::Behaviour;
+use crate::app::Habits;
+use crate::disk::Failure;
+use crate::faults::{CrashPoint, Fault, Kind};
+use crate::network::{Conditions, Cut};
+use crate::rng::Rng;
+use hotstuff::algorithm::VoteTo;
+
+/// Nanoseconds.
+pub const MICROS: u64 = 1_000;
+pub const MILLIS: u64 = 1_000_000;
+pub const SECONDS: u64 = 1_000_000_000;
+
+/// How fast a replica's clock runs, and how its disk and its driver work.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Parts per million, of true time.
+    pub clock_rate: u64,
+    pub clock_origin: u64,
+    /// A transaction takes at most this long.
+    pub disk_max: u64,
+    /// Of a thousand inputs that come while a step is open, so many join it (group commit).
+    pub group_per_mille: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    /// One a validator.
+    pub powers: Vec<u64>,
+    /// Replicas without a vote, after the validators.
+    pub listeners: usize,
+    pub commit_rule: CommitRule,
+    pub vote_to: VoteTo,
+    pub base_ms: u32,
+    pub max_ms: u32,
+    pub max_idle_ms: u32,
+    pub conditions: Conditions,
+    /// After healing.
+    pub calm: Conditions,
+    pub habits: Habits,
+    pub machines: Vec<Machine>,
+    pub behaviours: Vec<Behaviour>,
+    /// A replica's host gets a command about so often, in nanoseconds; 0: never.
+    pub load_every: u64,
+    /// Messages travel as bytes.
+    pub as_bytes: bool,
+    /// Of a thousand signatures asked for, so many are refused.
+    pub unsigned_per_mille: u64,
+    /// When the faults begin (nanoseconds), in order.
+    pub faults: Vec<(u64, Fault)>,
+    /// When they end.
+    pub heal_at: u64,
+}
+
+impl Setup {
+    /// `powers.len()` validators on good machines and a good network, under load.
+    pub fn calm(seed: u64, powers: &[u64], commit_rule: CommitRule, vote_to: VoteTo) -> Setup {
+        let base_ms = 200;
+        let conditions = Conditions::calm(MILLIS, 20 * MILLIS);
+        let machine = Machine {
+            clock_rate: 1_000_000,
+            clock_origin: 0,
+            disk_max: 0,
+            group_per_mille: 500,
+        };
+        Setup {
+            seed,
+            powers: powers.to_vec(),
+            listeners: 0,
+            commit_rule,
+            vote_to,
+            base_ms,
+            max_ms: base_ms * 32,
+            max_idle_ms: base_ms * 10,
+            conditions,
+            calm: conditions,
+            habits: Habits {
+                answer_max: MILLIS,
+                slow_per_mille: 0,
+                fails_per_mille: 0,
+            },
+            machines: vec![machine; powers.len()],
+            behaviours: vec![Behaviour::Correct; powers.len()],
+            load_every: u64::from(base_ms) * MILLIS,
+            as_bytes: false,
+            unsigned_per_mille: 0,
+            faults: vec![],
+            heal_at: 0,
+        }
+    }
+
+    /// The case that `seed` stands for.
+    pub fn random(seed: u64) -> Setup {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let n = *rng.pick(&[1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 7, 7, 7, 10]);
+        let powers = random_powers(n, rng);
+        let commit_rule = *rng.pick(&[CommitRule::ThreeChain, CommitRule::TwoChain]);
+        let vote_to = *rng.pick(&[VoteTo::All, VoteTo::NextLeader]);
+        let mut setup = Setup::calm(seed, &powers, commit_rule, vote_to);
+        setup.base_ms = rng.within(50, 1_000) as u32;
+        setup.max_ms = setup.base_ms * *rng.pick(&[16, 32, 64]);
+        setup.max_idle_ms = setup.base_ms * rng.within(2, 12) as u32;
+        let base = u64::from(setup.base_ms) * MILLIS;
+        setup.listeners = usize::from(rng.chance(150));
+        setup.calm = Conditions::calm(base / 200, base / rng.within(10, 40));
+        setup.conditions = random_conditions(base, rng);
+        setup.habits = Habits {
+            answer_max: base / rng.within(20, 200),
+            slow_per_mille: if rng.chance(200) {
+                rng.within(5, 100)
+            } else {
+                0
+            },
+            fails_per_mille: if rng.chance(100) {
+                rng.within(5, 100)
+            } else {
+                0
+            },
+        };
+        let replicas = powers.len() + setup.listeners;
+        setup.machines = random_machines(replicas, base, rng);
+        setup.load_every = base * rng.within(1, 30) / 4;
+        setup.as_bytes = rng.chance(250);
+        setup.unsigned_per_mille = if rng.chance(50) { rng.within(5, 50) } else { 0 };
+        setup.heal_at = base * rng.within(8, 40);
+        let faulty = random_faulty(&powers, rng);
+        setup.behaviours = vec![Behaviour::Correct; replicas];
+        let mut dead = Vec::new();
+        for replica in faulty {
+            if rng.chance(500) {
+                dead.push(replica);
+            } else {
+                setup.behaviours[replica] = Behaviour::random(replica, n, rng);
+            }
+        }
+        setup.faults = random_faults(&setup, &dead, rng);
+        setup
+    }
+
+    /// Kinds of faults that must come to pass, else the run proves nothing.
+    pub fn planned(&self) -> Vec<Kind> {
+        self.faults.iter().map(|(_, fault)| fault.kind()).collect()
+    }
+
+    /// Whether the replica keeps the rules and is alive in the end.
+    pub fn survives(&self, replica: usize) -> bool {
+        let dies = |fault: &Fault| matches!(fault, Fault::Die { replica: who } if *who == replica);
+        self.is_correct(replica) && !self.faults.iter().any(|(_, fault)| dies(fault))
+    }
+
+    pub fn is_correct(&self, replica: usize) -> bool {
+        self.behaviours[replica] == Behaviour::Correct
+    }
+
+    pub fn replicas(&self) -> usize {
+        self.powers.len() + self.listeners
+    }
+}
+
+/// Equal, skewed, or one just below a third.
+fn random_powers(n: usize, rng: &mut Rng) -> Vec<u64> {
+    match rng.below(4) {
+        0 | 1 => vec![*rng.pick(&[1, 10, u64::MAX / 16]); n],
+        2 => (0..n).map(|_| rng.within(1, 100)).collect(),
+        _ => {
+            // One has p of a total p + rest, with 3p just below it.
+            let mut powers: Vec<u64> = (0..n).map(|_| rng.within(20, 60)).collect();
+            let strong = rng.index(n);
+            let rest = powers.iter().sum::<u64>() - powers[strong];
+            powers[strong] = (rest.saturating_sub(1) / 2).max(1);
+            powers
+        }
+    }
+}
+
+fn random_conditions(base: u64, rng: &mut Rng) -> Conditions {
+    let mut conditions = Conditions::calm(base / 500, base / rng.within(2, 40));
+    if rng.chance(600) {
+        conditions.loss_per_mille = rng.within(1, 300);
+    }
+    if rng.chance(400) {
+        conditions.tail_per_mille = rng.within(1, 200);
+        conditions.tail_factor = rng.within(2, 50);
+    }
+    if rng.chance(400) {
+        conditions.duplicate_per_mille = rng.within(1, 300);
+    }
+    if rng.chance(400) {
+        conditions.replay_per_mille = rng.within(1, 100);
+    }
+    conditions
+}
+
+fn random_machines(replicas: usize, base: u64, rng: &mut Rng) -> Vec<Machine> {
+    let skewed = rng.chance(300);
+    let slow_disks = rng.chance(300);
+    let machine = |_| Machine {
+        clock_rate: if skewed {
+            rng.within(900_000, 1_100_000)
+        } else {
+            1_000_000
+        },
+        clock_origin: if skewed {
+            rng.within(0, 1_000 * SECONDS)
+        } else {
+            0
+        },
+        disk_max: if slow_disks {
+            base / rng.within(50, 500)
+        } else {
+            0
+        },
+        group_per_mille: *rng.pick(&[0, 500, 1_000]),
+    };
+    (0..replicas).map(machine).collect()
+}
+
+/// Validators of together less than a third: dead or worse.
+fn random_faulty(powers: &[u64], rng: &mut Rng) -> Vec<usize> {
+    if rng.chance(300) {
+        return vec![];
+    }
+    let total: u128 = powers.iter().map(|power| u128::from(*power)).sum();
+    let mut order: Vec<usize> = (0..powers.len()).collect();
+    rng.shuffle(&mut order);
+    let mut sum = 0;
+    order.retain(|replica| {
+        let more = sum + u128::from(powers[*replica]);
+        let fits = 3 * more < total;
+        sum = if fits { more } else { sum };
+        fits
+    });
+    order
+}
+
+/// Faults between the start and the healing.
+fn random_faults(setup: &Setup, dead: &[usize], rng: &mut Rng) -> Vec<(u64, Fault)> {
+    let base = u64::from(setup.base_ms) * MILLIS;
+    let mut faults: Vec<(u64, Fault)> = Vec::new();
+    for replica in dead {
+        faults.push((rng.below(setup.heal_at), Fault::Die { replica: *replica }));
+    }
+    let alive: Vec<usize> = (0..setup.replicas())
+        .filter(|replica| !dead.contains(replica))
+        .collect();
+    for _ in 0..rng.below(6) {
+        let at = rng.below(setup.heal_at);
+        let replica = *rng.pick(&alive);
+        let nanos = rng.within(base / 10, base * 8);
+        faults.push((
+            at,
+            match rng.below(10) {
+                // A listener does not speak: it has no moment to die at.
+                // Of two crashes that wait for their moment the second may wait too long.
+                0..=4 if replica < setup.powers.len() && !waits_to_crash(&faults, replica) => {
+                    let point = *rng.pick(&[
+                        CrashPoint::Now,
+                        CrashPoint::BeforeWrite,
+                        CrashPoint::AfterWrite,
+                        CrashPoint::WhileSending,
+                        CrashPoint::Disk(Failure::Before),
+                        CrashPoint::Disk(Failure::After),
+                    ]);
+                    Fault::Crash {
+                        replica,
+                        point,
+                        down: nanos,
+                    }
+                }
+                5 => Fault::CrashAll { down: nanos },
+                0..=4 | 6 => Fault::Pause { replica, nanos },
+                _ => Fault::Partition {
+                    links: random_links(setup.replicas(), rng),
+                    how: *rng.pick(&[Cut::Lost, Cut::Held]),
+                    nanos: nanos * 2,
+                },
+            },
+        ));
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+fn waits_to_crash(faults: &[(u64, Fault)], who: usize) -> bool {
+    let waits = |fault: &Fault| match fault {
+        Fault::Crash { replica, point, .. } => *replica == who && *point != CrashPoint::Now,
+        _ => false,
+    };
+    faults.iter().any(|(_, fault)| waits(fault))
+}
+
+/// Two sides of a random cut, in both directions or in one; or single links.
+fn random_links(replicas: usize, rng: &mut Rng) -> Vec<(usize, usize)> {
+    let all = (0..replicas).flat_map(|from| (0..replicas).map(move |to| (from, to)));
+    let all: Vec<(usize, usize)> = all.filter(|(from, to)| from != to).collect();
+    let side: Vec<bool> = (0..replicas).map(|_| rng.chance(500)).collect();
+    match rng.below(3) {
+        0 => all
+            .into_iter()
+            .filter(|(from, to)| side[*from] != side[*to])
+            .collect(),
+        1 => all
+            .into_iter()
+            .filter(|(from, to)| side[*from] && !side[*to])
+            .collect(),
+        _ => all.into_iter().filter(|_| rng.chance(300)).collect(),
+    }
+}

@@ -1,0 +1,1042 @@
+//! The world of one case: replicas, disks, apps and a network under one virtual clock, and one
+//! queue ordered by (time, sequence). Nothing here is left to chance but what the seed decides.
+//!
+//! Each replica is driven as the real one is: inputs are taken in, more may join while the disk is
+//! at work (group commit), the step is persisted, then signed, then sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotstuff::algorithm::verify::Verifier;
+use hotstuff::algorithm::{
+    Algorithm, Config, Dispatch, Effect, Event, Input, Limits, Step, SyncConfig, To,
+};
+use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
+use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
+use hotstuff::pacemaker::DefaultPacemaker;
+use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
+use hotstuff::types::{
+    codec, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
+    ValidatorSet,
+};
+
+use crate::actors::Actor;
+use crate::app::{commands, fingerprint, SimApp};
+use crate::disk::{Failure, SimDisk};
+use crate::faults::{Counts, CrashPoint, Fault, Kind};
+use crate::invariants::{Checker, Violation};
+use crate::keys::{address, check, index_of, SimSigner};
+use crate::network::{Conditions, Envelope, Network};
+use crate::progress::{response_timeout, sync_interval, Standing};
+use crate::rng::{mix, Rng};
+use crate::setup::{Machine, Setup, MICROS};
+use crate::trace::{describe_input, describe_message, describe_writes};
+
+/// What happens next.
+enum Happening {
+    Deliver(Envelope),
+    Timer {
+        replica: usize,
+        life: u64,
+    },
+    /// The disk is done with the open step.
+    Persisted {
+        replica: usize,
+        life: u64,
+    },
+    /// The app's answer, or one's own vote.
+    Own {
+        replica: usize,
+        life: u64,
+        input: Input,
+    },
+    Load {
+        replica: usize,
+    },
+    Fault(Fault),
+    Restart {
+        replica: usize,
+        life: u64,
+    },
+    Mend,
+}
+
+/// One replica: Alice, with everything around her.
+struct Replica {
+    algorithm: Option<Algorithm>,
+    /// Taken in, not yet on disk.
+    step: Option<Step>,
+    inbox: VecDeque<Input>,
+    pub disk: SimDisk,
+    pub app: SimApp,
+    verifier: Verifier,
+    machine: Machine,
+    actor: Actor,
+    is_correct: bool,
+    /// Rises at each crash: what was meant for an earlier life comes to nothing.
+    life: u64,
+    dead: bool,
+    timer_at: Option<u64>,
+    paused_until: u64,
+    /// Crashes that wait for a step that writes and speaks.
+    crash_at: VecDeque<(CrashPoint, u64)>,
+    is_validator: bool,
+}
+
+/// When a correct replica committed: for tests that count.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    pub replica: usize,
+    /// Of the certificate that made it final.
+    pub view: u64,
+}
+
+pub struct World {
+    pub setup: Setup,
+    pub now: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    replicas: Vec<Replica>,
+    pub network: Network,
+    pub checker: Checker,
+    pub counts: Counts,
+    genesis: GenesisHash,
+    parameters: ChainParameters,
+    rng: Rng,
+    load_every: u64,
+    next_command: u64,
+    pub commits: Vec<Commit>,
+    /// Over all that was said, told and written.
+    digest: u64,
+    pub verbose: bool,
+    /// See [`crate::case::Outcome`].
+    pub progress_per_mille: u64,
+    happenings: u64,
+    /// Refused messages from correct replicas are a defect; from others they are expected.
+    healed: bool,
+}
+
+/// More happenings than any case needs: beyond it the replicas talk in circles.
+const HAPPENINGS_MAX: u64 = 3_000_000;
+
+impl World {
+    pub fn new(setup: Setup) -> World {
+        let members = setup.powers.iter().enumerate();
+        let members = members.map(|(i, power)| Validator {
+            address: address(i),
+            power: *power,
+        });
+        let validator_set = ValidatorSet::new(members).expect("setups have valid powers");
+        let parameters = ChainParameters {
+            commit_rule: setup.commit_rule,
+            max_idle_ms: setup.max_idle_ms,
+            block_data_bytes_max: 4_096,
+        };
+        let genesis = Genesis {
+            chain_id: ChainId(setup.seed),
+            validator_set: validator_set.clone(),
+            app_state: BTreeMap::new(),
+            parameters,
+        };
+        let genesis = genesis.hash();
+        let mut rng = Rng::new(setup.seed ^ 0x00C0_FFEE);
+        let replicas = (0..setup.replicas()).map(|index| {
+            let mut verifier = Verifier::new(genesis, check);
+            verifier.learn(Epoch(0), validator_set.clone());
+            let behaviour = setup.behaviours[index];
+            Replica {
+                algorithm: None,
+                step: None,
+                inbox: VecDeque::new(),
+                disk: SimDisk::new(genesis, validator_set.clone()),
+                app: SimApp::new(setup.habits, rng.fork()),
+                verifier,
+                machine: setup.machines[index],
+                actor: Actor::new(index, behaviour, genesis, setup.powers.len()),
+                is_correct: setup.is_correct(index),
+                life: 0,
+                dead: false,
+                timer_at: None,
+                paused_until: 0,
+                crash_at: VecDeque::new(),
+                is_validator: index < setup.powers.len(),
+            }
+        });
+        let replicas: Vec<Replica> = replicas.collect();
+        let correct = (0..setup.replicas())
+            .map(|index| setup.is_correct(index))
+            .collect();
+        let checker = Checker::new(genesis, setup.commit_rule, setup.powers.clone(), correct);
+        let network = Network::new(setup.conditions, rng.fork());
+        let mut world = World {
+            now: 0,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            replicas,
+            network,
+            checker,
+            counts: Counts::default(),
+            genesis,
+            parameters,
+            rng,
+            load_every: setup.load_every,
+            next_command: 0,
+            commits: Vec::new(),
+            digest: 0,
+            verbose: false,
+            progress_per_mille: 0,
+            happenings: 0,
+            healed: false,
+            setup,
+        };
+        for (at, fault) in world.setup.faults.clone() {
+            world.at(at, Happening::Fault(fault));
+        }
+        for replica in 0..world.replicas.len() {
+            let life = world.replicas[replica].life;
+            let late = world.rng.below(5 * MICROS);
+            world.at(late, Happening::Restart { replica, life });
+            if world.load_every > 0 {
+                let late = world.rng.below(world.load_every);
+                world.at(late, Happening::Load { replica });
+            }
+        }
+        world
+    }
+
+    // --- time ---
+
+    fn at(&mut self, time: u64, happening: Happening) {
+        self.sequence += 1;
+        self.queue
+            .insert((time.max(self.now), self.sequence), happening);
+    }
+
+    /// Lets the world go on until `end`, or until a rule is broken.
+    pub fn run_until(&mut self, end: u64) {
+        self.run_while(end, |_| true);
+    }
+
+    /// The same, while `goes_on`; says whether `end` was reached.
+    pub fn run_while(&mut self, end: u64, mut goes_on: impl FnMut(&World) -> bool) -> bool {
+        while self.checker.violations().is_empty() && goes_on(self) {
+            match self.queue.first_key_value() {
+                Some(((time, _), _)) if *time <= end => {}
+                _ => {
+                    self.now = self.now.max(end);
+                    return true;
+                }
+            }
+            let ((time, _), happening) = self.queue.pop_first().expect("it was there");
+            self.now = time;
+            self.happen(happening);
+            self.happenings += 1;
+            if self.happenings > HAPPENINGS_MAX {
+                let text = format!("after {HAPPENINGS_MAX} happenings, at {}", self.now);
+                self.checker.broken("nobody-talks-in-circles", text);
+            }
+        }
+        false
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(replica) = self.paused(&happening) {
+            let resumes = self.replicas[replica].paused_until;
+            self.at(resumes, happening);
+            return;
+        }
+        match happening {
+            Happening::Deliver(envelope) => self.deliver(envelope),
+            Happening::Timer { replica, life } => {
+                if self.lives(replica, life) && self.replicas[replica].timer_at == Some(self.now) {
+                    self.replicas[replica].timer_at = None;
+                    self.timer(replica);
+                }
+            }
+            Happening::Persisted { replica, life } => {
+                if self.lives(replica, life) {
+                    self.persist(replica);
+                }
+            }
+            Happening::Own {
+                replica,
+                life,
+                input,
+            } => {
+                if self.lives(replica, life) {
+                    self.take_in(replica, input);
+                }
+            }
+            Happening::Load { replica } => self.load(replica),
+            Happening::Fault(fault) => self.strike(fault),
+            Happening::Restart { replica, life } => {
+                if self.lives(replica, life) && !self.is_up(replica) {
+                    self.start(replica);
+                }
+            }
+            Happening::Mend => self.mend(),
+        }
+    }
+
+    fn paused(&self, happening: &Happening) -> Option<usize> {
+        let replica = match happening {
+            Happening::Deliver(envelope) => envelope.to,
+            Happening::Timer { replica, .. }
+            | Happening::Persisted { replica, .. }
+            | Happening::Own { replica, .. } => *replica,
+            _ => return None,
+        };
+        (self.replicas[replica].paused_until > self.now).then_some(replica)
+    }
+
+    fn lives(&self, replica: usize, life: u64) -> bool {
+        self.replicas[replica].life == life && !self.replicas[replica].dead
+    }
+
+    fn is_up(&self, replica: usize) -> bool {
+        let replica = &self.replicas[replica];
+        replica.algorithm.is_some() || replica.step.is_some()
+    }
+
+    /// What the replica's own clock shows.
+    fn clock(&self, replica: usize) -> Time {
+        let machine = self.replicas[replica].machine;
+        let passed = u128::from(self.now) * u128::from(machine.clock_rate) / 1_000_000;
+        Time(machine.clock_origin + passed as u64)
+    }
+
+    /// When the replica's clock will show `time`.
+    fn true_time(&self, replica: usize, time: Time) -> u64 {
+        let machine = self.replicas[replica].machine;
+        let passed = u128::from(time.0.saturating_sub(machine.clock_origin));
+        let true_time = (passed * 1_000_000).div_ceil(u128::from(machine.clock_rate));
+        u64::try_from(true_time).unwrap_or(u64::MAX)
+    }
+
+    // --- one replica's life ---
+
+    fn start(&mut self, index: usize) {
+        let config = Config {
+            me: self.replicas[index].is_validator.then(|| address(index)),
+            genesis: self.genesis,
+            parameters: self.parameters,
+            pacemaker: Arc::new(DefaultPacemaker {
+                base_ms: self.setup.base_ms,
+                max_ms: self.setup.max_ms,
+            }),
+            vote_to: self.setup.vote_to,
+            sync: SyncConfig {
+                request_limit: 16,
+                response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
+                interval: Duration::from_nanos(sync_interval(&self.setup)),
+            },
+            limits: Limits::default(),
+        };
+        self.say(index, || "starts".into());
+        if self.replicas[index].is_correct {
+            self.checker.starts(index);
+        }
+        let now = self.clock(index);
+        let replica = &mut self.replicas[index];
+        replica.app.restart();
+        let has_work = !replica.app.pool.is_empty();
+        let step = Algorithm::recover(config, replica.disk.durable(), now);
+        self.open(index, step);
+        if has_work && self.is_up(index) {
+            self.take_in(index, Input::Notify);
+        }
+    }
+
+    fn crash(&mut self, index: usize, down: u64) {
+        self.say(index, || format!("crashes, for {} ms", down / 1_000_000));
+        let replica = &mut self.replicas[index];
+        replica.life += 1;
+        replica.algorithm = None;
+        replica.step = None;
+        replica.inbox.clear();
+        replica.timer_at = None;
+        replica.disk.fails_next = None;
+        replica.disk.take_journal();
+        // Another life, another origin of time.
+        if replica.machine.clock_origin > 0 {
+            replica.machine.clock_origin = mix(replica.machine.clock_origin) >> 8;
+        }
+        let life = replica.life;
+        self.at(
+            self.now.saturating_add(down),
+            Happening::Restart {
+                replica: index,
+                life,
+            },
+        );
+    }
+
+    fn timer(&mut self, index: usize) {
+        let now = self.clock(index);
+        let Some(algorithm) = &self.replicas[index].algorithm else {
+            return;
+        };
+        if algorithm.deadline() > now {
+            self.set_timer(index);
+            return;
+        }
+        self.take_in(index, Input::TimerExpired);
+        let replica = &self.replicas[index];
+        let deadline = replica.algorithm.as_ref().map(Algorithm::deadline);
+        let deadline = deadline.or(replica.step.as_ref().map(Step::deadline));
+        if replica.is_correct && deadline.is_some_and(|deadline| deadline <= now) {
+            let text = format!("{index}: expired at {}, and still {deadline:?}", now.0);
+            self.checker.broken("timers-move-on", text);
+        }
+    }
+
+    fn set_timer(&mut self, index: usize) {
+        let Some(algorithm) = &self.replicas[index].algorithm else {
+            return;
+        };
+        let deadline = algorithm.deadline();
+        if deadline == Time::NEVER {
+            self.replicas[index].timer_at = None;
+            return;
+        }
+        let at = self.true_time(index, deadline).max(self.now);
+        if self.replicas[index].timer_at != Some(at) {
+            self.replicas[index].timer_at = Some(at);
+            let life = self.replicas[index].life;
+            self.at(
+                at,
+                Happening::Timer {
+                    replica: index,
+                    life,
+                },
+            );
+        }
+    }
+
+    fn take_in(&mut self, index: usize, input: Input) {
+        let now = self.clock(index);
+        let group = self
+            .rng
+            .chance(self.replicas[index].machine.group_per_mille);
+        let replica = &mut self.replicas[index];
+        if replica.step.is_some() && !group {
+            replica.inbox.push_back(input);
+            return;
+        }
+        if self.verbose {
+            let text = describe_input(&input);
+            self.say(index, || text);
+        }
+        let replica = &mut self.replicas[index];
+        let step = match (replica.step.take(), replica.algorithm.take()) {
+            (Some(step), _) => {
+                let mut step = step.then(now, input);
+                self.ask_app(index, &mut step);
+                self.replicas[index].step = Some(step);
+                return;
+            }
+            (None, Some(algorithm)) => algorithm.step(now, input),
+            (None, None) => return,
+        };
+        self.open(index, step);
+    }
+
+    /// A step begins: its questions go to the app, its writes to the disk.
+    fn open(&mut self, index: usize, mut step: Step) {
+        self.ask_app(index, &mut step);
+        let disk_max = self.replicas[index].machine.disk_max;
+        self.replicas[index].step = Some(step);
+        if disk_max == 0 {
+            self.persist(index);
+            return;
+        }
+        let latency = self.rng.within(disk_max / 4, disk_max);
+        let life = self.replicas[index].life;
+        self.at(
+            self.now + latency,
+            Happening::Persisted {
+                replica: index,
+                life,
+            },
+        );
+    }
+
+    fn persist(&mut self, index: usize) {
+        let Some(step) = self.replicas[index].step.take() else {
+            return;
+        };
+        let speaks = !step.is_quiet() && !step.writes().is_empty();
+        let crash = if speaks {
+            self.replicas[index].crash_at.pop_front()
+        } else {
+            None
+        };
+        match crash {
+            Some((CrashPoint::BeforeWrite, down)) => {
+                self.counts.add(Kind::CrashBeforeWrite);
+                return self.crash(index, down);
+            }
+            Some((CrashPoint::Disk(failure), _)) => {
+                self.counts.add(Kind::DiskFailure);
+                self.replicas[index].disk.fails_next = Some(failure);
+            }
+            _ => {}
+        }
+        if self.verbose && !step.writes().is_empty() {
+            let text = describe_writes(step.writes());
+            self.say(index, || text);
+        }
+        let result = step.persist(&mut self.replicas[index].disk);
+        let acknowledged = result.is_ok();
+        let failed_after =
+            matches!(crash, Some((CrashPoint::Disk(Failure::After), _))) && !acknowledged;
+        if acknowledged || failed_after {
+            self.written(index);
+        }
+        let Ok((algorithm, outbox)) = result else {
+            let down = crash.map_or(0, |(_, down)| down);
+            return self.crash(index, down);
+        };
+        self.compare(index, &algorithm);
+        if let Some((CrashPoint::AfterWrite, down)) = crash {
+            self.counts.add(Kind::CrashAfterWrite);
+            return self.crash(index, down);
+        }
+        let refuses = self.rng.chance(self.setup.unsigned_per_mille) && !self.healed;
+        let signer = SimSigner {
+            address: address(index),
+            refuses,
+        };
+        let disk = &self.replicas[index].disk;
+        let mut stored = |hash: &BlockHash| disk.block(hash).cloned();
+        let dispatch = outbox.sign(Some(&signer), &mut stored);
+        self.replicas[index].algorithm = Some(algorithm);
+        let cut_short = match crash {
+            Some((CrashPoint::WhileSending, down)) => {
+                self.counts.add(Kind::CrashWhileSending);
+                Some(down)
+            }
+            _ => None,
+        };
+        self.dispatch(index, dispatch, cut_short.is_some());
+        if let Some(down) = cut_short {
+            return self.crash(index, down);
+        }
+        if let Some(input) = self.replicas[index].inbox.pop_front() {
+            self.take_in(index, input);
+        }
+        self.set_timer(index);
+    }
+
+    /// A transaction is on disk: the checkers judge it.
+    fn written(&mut self, index: usize) {
+        let replica = &mut self.replicas[index];
+        let journal = replica.disk.take_journal();
+        for write in &journal {
+            self.digest = mix(self.digest ^ write_digest(write));
+        }
+        let committed: Vec<(u64, BlockHash)> = journal.iter().filter_map(committed).collect();
+        for (_, hash) in &committed {
+            let done = replica
+                .disk
+                .block(hash)
+                .map_or(vec![], |block| commands(&block.data));
+            done.iter().for_each(|command| {
+                replica.app.pool.remove(command);
+            });
+        }
+        if !replica.is_correct {
+            return;
+        }
+        if let Some(nonsense) = replica.disk.take_nonsense() {
+            self.checker
+                .broken("writes-mean-something", format!("{index}: {nonsense}"));
+        }
+        self.checker.wrote(index, &self.genesis, &journal);
+        if !committed.is_empty() {
+            let (height, sum) = (replica.disk.height(), fingerprint(&replica.disk.state));
+            self.checker.state_is(index, height, sum);
+        }
+        if !committed.is_empty() {
+            let view = replica.disk.highest_qc.view_num.0;
+            self.commits.push(Commit {
+                replica: index,
+                view,
+            });
+        }
+    }
+
+    fn compare(&mut self, index: usize, algorithm: &Algorithm) {
+        if !self.replicas[index].is_correct {
+            return;
+        }
+        let memory = algorithm.durable();
+        let limits = Limits::default();
+        let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
+        // Beyond `pending_blocks_max` only empty blocks, and of those so many.
+        let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR;
+        if memory.pending.len() > blocks_max || bytes > limits.pending_bytes_max {
+            let text = format!("{index}: {} pending blocks", memory.pending.len());
+            self.checker.broken("everything-is-bounded", text);
+        }
+        self.checker
+            .remembers(index, memory, self.replicas[index].disk.durable());
+    }
+
+    fn dispatch(&mut self, index: usize, dispatch: Dispatch, cut_short: bool) {
+        let is_correct = self.replicas[index].is_correct;
+        for event in &dispatch.events {
+            self.digest = mix(self.digest ^ event_digest(event));
+            if is_correct {
+                self.checker.told(index, event);
+            }
+            if self.verbose {
+                let text = format!("says {event:?}");
+                self.say(index, || text);
+            }
+        }
+        if is_correct {
+            self.checker.told_everything(index);
+        }
+        for _ in &dispatch.unsigned {
+            self.counts.add(Kind::Unsigned);
+        }
+        for input in dispatch.inputs {
+            if let (true, Input::Progress { message, .. }) = (is_correct, &input) {
+                self.checker
+                    .said(index, &Message::Progress(message.message().clone()));
+            }
+            let life = self.replicas[index].life;
+            self.at(
+                self.now + MICROS,
+                Happening::Own {
+                    replica: index,
+                    life,
+                    input,
+                },
+            );
+        }
+        let sent = if cut_short {
+            self.rng.index(dispatch.messages.len() + 1)
+        } else {
+            dispatch.messages.len()
+        };
+        for (to, message) in dispatch.messages.into_iter().take(sent) {
+            self.send(index, to, message, cut_short);
+        }
+    }
+
+    fn send(&mut self, from: usize, to: To, message: Message, cut_short: bool) {
+        self.digest = mix(self.digest ^ message_digest(&message));
+        if self.replicas[from].is_correct {
+            self.checker.said(from, &message);
+        }
+        if self.verbose {
+            let text = format!("sends {to:?} {}", describe_message(&message));
+            self.say(from, || text);
+        }
+        let message = Arc::new(message);
+        let all = 0..self.replicas.len();
+        let to: Vec<usize> = match to {
+            To::Peer(peer) => vec![index_of(&peer)],
+            To::All => all.filter(|to| *to != from).collect(),
+        };
+        for to in to {
+            if cut_short && self.rng.chance(500) {
+                continue; // it died before this one
+            }
+            if self.replicas[from].is_correct {
+                self.post(from, to, message.clone());
+                continue;
+            }
+            let bent = self.replicas[from]
+                .actor
+                .bend(to, &message, &mut self.counts);
+            bent.into_iter()
+                .for_each(|message| self.post(from, to, Arc::new(message)));
+        }
+    }
+
+    fn post(&mut self, from: usize, to: usize, message: Arc<Message>) {
+        let envelope = Envelope { from, to, message };
+        for (delay, envelope) in self.network.send(envelope, &mut self.counts) {
+            self.at(self.now + delay, Happening::Deliver(envelope));
+        }
+    }
+
+    // --- what comes from the network ---
+
+    fn deliver(&mut self, envelope: Envelope) {
+        let Envelope { from, to, message } = envelope;
+        if !self.is_up(to) {
+            return;
+        }
+        let heard = self.replicas[to].actor.hear(&message, &mut self.counts);
+        for message in heard.into_iter().map(Arc::new) {
+            (0..self.replicas.len())
+                .filter(|peer| *peer != to)
+                .for_each(|peer| {
+                    self.post(to, peer, message.clone());
+                });
+        }
+        let message = if self.setup.as_bytes {
+            let bytes = codec::encode(&*message);
+            match codec::decode::<Message>(&bytes, self.parameters.message_bytes_max()) {
+                Ok(message) => message,
+                Err(error) => {
+                    return self
+                        .checker
+                        .broken("codec", format!("{error}: {message:?}"));
+                }
+            }
+        } else {
+            Arc::unwrap_or_clone(message)
+        };
+        let sender = address(from);
+        let verifier = &mut self.replicas[to].verifier;
+        let (input, refused) = match message {
+            Message::Progress(message) => match verifier.progress(message) {
+                Ok(message) => (
+                    Some(Input::Progress {
+                        from: sender,
+                        message,
+                    }),
+                    None,
+                ),
+                Err(refusal) => (None, Some(refusal)),
+            },
+            Message::Sync(SyncMessage::Response(response)) => {
+                match verifier.sync_response(response) {
+                    Ok(response) => (
+                        Some(Input::Synced {
+                            from: sender,
+                            response,
+                        }),
+                        None,
+                    ),
+                    Err(refusal) => (Some(Input::SyncFailed { peer: sender }), Some(refusal)),
+                }
+            }
+            Message::Sync(SyncMessage::Request(request)) => {
+                return self.serve(to, from, &request);
+            }
+        };
+        if let Some(refusal) = refused {
+            if self.setup.is_correct(from) && self.setup.is_correct(to) {
+                let text = format!("{to} refuses a message of {from}: {refusal}");
+                self.checker.broken("correct-messages-verify", text);
+            }
+            self.say(to, || format!("refuses a message of {from}: {refusal}"));
+        }
+        if let Some(input) = input {
+            self.take_in(to, input);
+        }
+    }
+
+    fn serve(&mut self, server: usize, client: usize, request: &SyncRequest) {
+        let limit = (request.limit as usize).min(BLOCKS_PER_RESPONSE_MAX);
+        let disk = &self.replicas[server].disk;
+        let after = request.highest_committed_block;
+        let answer = disk.blocks_after(&after, request.wanted.as_ref(), limit);
+        let (blocks, tail_qcs) = answer.unwrap_or((vec![], vec![disk.highest_qc.clone()]));
+        let response = SyncResponse {
+            highest_committed_block: after,
+            blocks,
+            tail_qcs,
+        };
+        let message = Message::Sync(SyncMessage::Response(response));
+        self.send(server, To::Peer(address(client)), message, false);
+    }
+
+    // --- the app and its host ---
+
+    fn ask_app(&mut self, index: usize, step: &mut Step) {
+        for effect in step.take_effects() {
+            let replica = &mut self.replicas[index];
+            let (answers_at, slow) = replica.app.answers_at(self.now);
+            let fails = replica.app.fails();
+            let tip = match &effect {
+                Effect::ProposeBlock { prev_block, .. } => *prev_block,
+                Effect::ValidateBlock { block, .. } => block.header.parent(),
+            };
+            let state = replica.disk.state_at(&tip, step.writes());
+            if state.is_none() && replica.is_correct {
+                let text = format!("{index}: no state at {tip:?} for {effect:?}");
+                self.checker.broken("app-is-asked-on-a-state-that-is", text);
+            }
+            let (state, branch) = state.unwrap_or_default();
+            let input = match effect {
+                Effect::ProposeBlock {
+                    cur_view,
+                    prev_block,
+                } => {
+                    let response = if fails {
+                        ProposeBlockResponse::Failed
+                    } else {
+                        replica.app.propose(&state, &branch)
+                    };
+                    Input::BlockProposed {
+                        cur_view,
+                        prev_block,
+                        response,
+                    }
+                }
+                Effect::ValidateBlock { hash, block, .. } => {
+                    let response = if fails {
+                        ValidateBlockResponse::Undecided
+                    } else {
+                        SimApp::validate(&state, &block.data)
+                    };
+                    Input::BlockValidated {
+                        block: hash,
+                        response,
+                    }
+                }
+            };
+            if slow {
+                self.counts.add(Kind::SlowApp);
+            }
+            if fails {
+                self.counts.add(Kind::AppFailure);
+            }
+            let life = self.replicas[index].life;
+            self.at(
+                answers_at,
+                Happening::Own {
+                    replica: index,
+                    life,
+                    input,
+                },
+            );
+        }
+    }
+
+    fn load(&mut self, index: usize) {
+        if self.load_every == 0 {
+            return;
+        }
+        if !self.replicas[index].dead && self.replicas[index].is_validator {
+            self.command(index);
+        }
+        let next = self
+            .rng
+            .within(self.load_every / 2, self.load_every * 3 / 2);
+        self.at(self.now + next, Happening::Load { replica: index });
+    }
+
+    /// The host of `replica` has a command.
+    pub fn command(&mut self, replica: usize) {
+        self.next_command += 1;
+        self.replicas[replica].app.pool.insert(self.next_command);
+        if self.is_up(replica) && self.replicas[replica].paused_until <= self.now {
+            self.take_in(replica, Input::Notify);
+        }
+    }
+
+    pub fn set_load(&mut self, every: u64) {
+        let was_off = self.load_every == 0;
+        self.load_every = every;
+        if was_off && every > 0 {
+            (0..self.replicas.len()).for_each(|replica| self.load(replica));
+        }
+    }
+
+    // --- faults ---
+
+    fn strike(&mut self, fault: Fault) {
+        if self.verbose {
+            println!("{:>12.3} ms         {fault:?}", self.now as f64 / 1e6);
+        }
+        match fault {
+            Fault::Crash {
+                replica,
+                point: CrashPoint::Now,
+                down,
+            } => {
+                self.counts.add(Kind::Crash);
+                self.crash(replica, down);
+            }
+            Fault::Crash {
+                replica,
+                point,
+                down,
+            } => {
+                self.replicas[replica].crash_at.push_back((point, down));
+            }
+            Fault::CrashAll { down } => {
+                self.counts.add(Kind::WholeCluster);
+                for replica in 0..self.replicas.len() {
+                    let spread = self.rng.below(down / 4 + 1);
+                    self.crash(replica, down + spread);
+                }
+            }
+            Fault::Die { replica } => {
+                self.counts.add(Kind::Dead);
+                self.crash(replica, 0);
+                self.replicas[replica].dead = true;
+            }
+            Fault::Pause { replica, nanos } => {
+                self.counts.add(Kind::Pause);
+                self.replicas[replica].paused_until = self.now + nanos;
+            }
+            Fault::Partition { links, how, nanos } => {
+                self.counts.add(Kind::Partition);
+                links
+                    .iter()
+                    .for_each(|(from, to)| self.network.cut(*from, *to, how));
+                self.at(self.now + nanos, Happening::Mend);
+            }
+        }
+    }
+
+    fn mend(&mut self) {
+        for (delay, envelope) in self.network.mend(&mut self.counts) {
+            self.at(self.now + delay, Happening::Deliver(envelope));
+        }
+    }
+
+    /// Ends all faults but the dead and the wicked, and gives the hosts enough to do.
+    pub fn heal(&mut self, conditions: Conditions) {
+        if self.verbose {
+            println!("{:>12.3} ms         all is healed", self.now as f64 / 1e6);
+        }
+        self.healed = true;
+        self.network.conditions = conditions;
+        self.mend();
+        for index in 0..self.replicas.len() {
+            self.replicas[index].app.calm_down();
+            self.replicas[index].paused_until = 0;
+            self.replicas[index].crash_at.clear();
+            let life = self.replicas[index].life;
+            self.at(
+                self.now,
+                Happening::Restart {
+                    replica: index,
+                    life,
+                },
+            );
+        }
+    }
+
+    /// Whether a crash still waits for its moment.
+    pub fn crashes_wait(&self) -> bool {
+        self.replicas
+            .iter()
+            .any(|replica| !replica.dead && !replica.crash_at.is_empty())
+    }
+
+    // --- what tests ask ---
+
+    pub fn survivors(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.replicas.len()).filter(|index| self.setup.survives(*index))
+    }
+
+    pub fn height(&self, replica: usize) -> u64 {
+        self.replicas[replica].disk.height()
+    }
+
+    pub fn height_min(&self) -> u64 {
+        self.survivors()
+            .map(|replica| self.height(replica))
+            .min()
+            .unwrap_or(0)
+    }
+
+    pub fn view(&self, replica: usize) -> u64 {
+        let replica = &self.replicas[replica];
+        let algorithm = replica
+            .algorithm
+            .as_ref()
+            .or(replica.step.as_ref().map(Step::algorithm));
+        algorithm.map_or(0, |algorithm| algorithm.view().view.0)
+    }
+
+    /// Commands that no host of a survivor still waits for.
+    pub fn waiting_commands(&self) -> usize {
+        self.survivors()
+            .map(|replica| self.replicas[replica].app.pool.len())
+            .sum()
+    }
+
+    pub fn standing(&self) -> Standing {
+        let deadline = |replica: usize| {
+            let it = &self.replicas[replica];
+            let deadline = it.algorithm.as_ref().map(Algorithm::deadline);
+            let deadline = deadline.or(it.step.as_ref().map(Step::deadline))?;
+            Some(self.true_time(replica, deadline).saturating_sub(self.now))
+        };
+        let highest_qc = |replica: usize| self.replicas[replica].disk.highest_qc.rank().view.0;
+        let committed = |replica: usize| self.replicas[replica].disk.committed_view();
+        Standing {
+            wait: self.survivors().filter_map(deadline).max().unwrap_or(0),
+            view_max: (0..self.replicas.len())
+                .map(|r| self.view(r))
+                .max()
+                .unwrap_or(0),
+            qc_view_min: self.survivors().map(highest_qc).min().unwrap_or(0),
+            commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
+        }
+    }
+
+    pub fn violation(&self) -> Option<&Violation> {
+        self.checker.violations().first()
+    }
+
+    /// Over everything that was written, told and sent.
+    pub fn digest(&self) -> u64 {
+        mix(self.digest ^ self.happenings ^ self.network.sent.rotate_left(32))
+    }
+
+    fn say(&self, replica: usize, text: impl FnOnce() -> String) {
+        if self.verbose {
+            let view = self.view(replica);
+            println!(
+                "{:>12.3} ms  {replica} @{view:<4} {}",
+                self.now as f64 / 1e6,
+                text()
+            );
+        }
+    }
+}
+
+fn committed(write: &hotstuff::algorithm::Write) -> Option<(u64, BlockHash)> {
+    match write {
+        hotstuff::algorithm::Write::CommitBlock { hash, height } => Some((height.0, *hash)),
+        _ => None,
+    }
+}
+
+/// Cheap digests: what differs between two histories differs in one of these words.
+fn write_digest(write: &hotstuff::algorithm::Write) -> u64 {
+    use hotstuff::algorithm::Write;
+    match write {
+        Write::CastVote(vote) => mix(1 ^ vote.view_num.0) ^ word(&vote.block_hash.0),
+        Write::TimeOut(rank) => mix(2 ^ (rank.view.0 << 8)),
+        Write::StoreProposal(proposal) => mix(3) ^ word(&proposal.block.0),
+        Write::SetHighestQc(qc) => mix(4 ^ (qc.view_num.0 << 8)) ^ word(&qc.block_hash.0),
+        Write::SetHighestTc(tc) => mix(5 ^ (tc.view_num.0 << 8)),
+        Write::InsertBlock { hash, .. } => mix(6) ^ word(&hash.0),
+        Write::CommitBlock { hash, height } => mix(7 ^ (height.0 << 8)) ^ word(&hash.0),
+        Write::DropBlock { hash } => mix(8) ^ word(&hash.0),
+    }
+}
+
+fn event_digest(event: &Event) -> u64 {
+    let text = format!("{event:?}");
+    text.bytes().fold(9, |sum, byte| {
+        sum.rotate_left(5).wrapping_mul(31) ^ u64::from(byte)
+    })
+}
+
+fn message_digest(message: &Message) -> u64 {
+    codec::encode(message).chunks(8).fold(10, |sum, chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        mix(sum ^ u64::from_le_bytes(bytes))
+    })
+}
+
+fn word(bytes: &[u8; 32]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+}
