@@ -17,13 +17,13 @@ use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use hotstuff::pacemaker::DefaultPacemaker;
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
-    codec, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
+    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
     ValidatorSet,
 };
 
 use crate::actors::Actor;
 use crate::app::{commands, fingerprint, SimApp};
-use crate::disk::{Failure, SimDisk};
+use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
@@ -39,7 +39,9 @@ enum Happening {
     Timer { replica: usize, life: u64 },
     /// The disk is done with the open step.
     Persisted { replica: usize, life: u64 },
-    /// The app's answer, or one's own vote.
+    /// The app answers.
+    App { replica: usize, life: u64, effect: Effect },
+    /// One's own vote or time-out.
     Own { replica: usize, life: u64, input: Input },
     Load { replica: usize },
     Fault(Fault),
@@ -243,6 +245,11 @@ impl World {
                     self.take_in(replica, input);
                 }
             }
+            Happening::App { replica, life, effect } => {
+                if self.lives(replica, life) {
+                    self.answer(replica, effect);
+                }
+            }
             Happening::Load { replica } => self.load(replica),
             Happening::Fault(fault) => self.strike(fault),
             Happening::Restart { replica, life } => {
@@ -259,6 +266,7 @@ impl World {
             Happening::Deliver(envelope) => envelope.to,
             Happening::Timer { replica, .. }
             | Happening::Persisted { replica, .. }
+            | Happening::App { replica, .. }
             | Happening::Own { replica, .. } => *replica,
             _ => return None,
         };
@@ -654,48 +662,50 @@ impl World {
 
     // --- the app and its host ---
 
+    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is asked.
     fn ask_app(&mut self, index: usize, step: &mut Step) {
         for effect in step.take_effects() {
             let replica = &mut self.replicas[index];
             let (answers_at, slow) = replica.app.answers_at(self.now);
-            let fails = replica.app.fails();
-            let tip = match &effect {
-                Effect::ProposeBlock { prev_block, .. } => *prev_block,
-                Effect::ValidateBlock { block, .. } => block.header.parent(),
-            };
-            let state = replica.disk.state_at(&tip, step.writes());
-            if state.is_none() && replica.is_correct {
-                let text = format!("{index}: no state at {tip:?} for {effect:?}");
-                self.checker.broken("app-is-asked-on-a-state-that-is", text);
-            }
-            let (state, branch) = state.unwrap_or_default();
-            let input = match effect {
-                Effect::ProposeBlock { cur_view, prev_block } => {
-                    let response = if fails {
-                        ProposeBlockResponse::Failed
-                    } else {
-                        replica.app.propose(&state, &branch)
-                    };
-                    Input::BlockProposed { cur_view, prev_block, response }
-                }
-                Effect::ValidateBlock { hash, block, .. } => {
-                    let response = if fails {
-                        ValidateBlockResponse::Undecided
-                    } else {
-                        SimApp::validate(&state, &block.data)
-                    };
-                    Input::BlockValidated { block: hash, response }
-                }
-            };
             if slow {
                 self.counts.add(Kind::SlowApp);
             }
-            if fails {
-                self.counts.add(Kind::AppFailure);
+            let state = replica.disk.state_at(&tip(&effect), step.writes());
+            if state == Err(NoState::Unknown) && replica.is_correct {
+                let text = format!("{index}: {effect:?}");
+                self.checker.broken("app-is-asked-on-known-blocks", text);
             }
-            let life = self.replicas[index].life;
-            self.at(answers_at, Happening::Own { replica: index, life, input });
+            let life = replica.life;
+            self.at(answers_at, Happening::App { replica: index, life, effect });
         }
+    }
+
+    fn answer(&mut self, index: usize, effect: Effect) {
+        let replica = &mut self.replicas[index];
+        let unwritten = replica.step.as_ref().map_or(&[][..], Step::writes);
+        let state = replica.disk.state_at(&tip(&effect), unwritten).ok();
+        let fails = replica.app.fails();
+        if fails {
+            self.counts.add(Kind::AppFailure);
+        }
+        let state = state.filter(|_| !fails);
+        let input = match effect {
+            Effect::ProposeBlock { cur_view, prev_block } => {
+                let failed = ProposeBlockResponse::Failed;
+                let propose = |(state, branch): (State, Vec<Block>)| {
+                    replica.app.propose(&state, &branch)
+                };
+                let response = state.map_or(failed, propose);
+                Input::BlockProposed { cur_view, prev_block, response }
+            }
+            Effect::ValidateBlock { hash, block, .. } => {
+                let undecided = ValidateBlockResponse::Undecided;
+                let validate = |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
+                let response = state.map_or(undecided, validate);
+                Input::BlockValidated { block: hash, response }
+            }
+        };
+        self.take_in(index, input);
     }
 
     fn load(&mut self, index: usize) {
@@ -848,6 +858,14 @@ impl World {
             let view = self.view(replica);
             println!("{:>12.3} ms  {replica} @{view:<4} {}", self.now as f64 / 1e6, text());
         }
+    }
+}
+
+/// The block on whose state a question is asked.
+fn tip(effect: &Effect) -> BlockHash {
+    match effect {
+        Effect::ProposeBlock { prev_block, .. } => *prev_block,
+        Effect::ValidateBlock { block, .. } => block.header.parent(),
     }
 }
 
