@@ -137,7 +137,7 @@ impl World {
                 app: SimApp::new(setup.habits, rng.fork()),
                 verifier,
                 machine: setup.machines[index],
-                actor: Actor::new(index, behaviour, genesis, setup.powers.len()),
+                actor: Actor::new(index, behaviour, genesis, setup.powers.len(), rng.fork()),
                 is_correct: setup.is_correct(index),
                 life: 0,
                 dead: false,
@@ -603,7 +603,11 @@ impl World {
         if !self.is_up(to) {
             return;
         }
-        let heard = self.replicas[to].actor.hear(&message, &mut self.counts);
+        // Two actors that answer one another would never end.
+        let heard = match self.replicas[from].is_correct {
+            true => self.replicas[to].actor.hear(&message, &mut self.counts),
+            false => vec![],
+        };
         for message in heard.into_iter().map(Arc::new) {
             (0..self.replicas.len()).filter(|peer| *peer != to).for_each(|peer| {
                 self.post(to, peer, message.clone());
