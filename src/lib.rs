@@ -2,6 +2,7 @@
 pub mod algorithm;
 pub mod app;
 pub mod block_tree;
+pub mod ffi;
 pub mod messages;
 pub mod network;
 pub mod pacemaker;

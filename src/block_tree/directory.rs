@@ -142,9 +142,10 @@ fn make(directory: &Path) -> Result<(), StorageError> {
 /// Says whether a locked directory holds a block tree, and refuses what is neither that nor new.
 pub(super) fn survey(directory: &Path) -> Result<Survey, StorageError> {
     let data = directory.join(DATA_FILE);
-    let state = inspect(&data)?;
+    let state = inspect(&data);
     if exists(directory, CHAIN_FILE)? {
-        return match state {
+        // In a directory of ours, what is not ours any more is damage.
+        return match state.map_err(foreign_is_damaged)? {
             DataFile::Whole { .. } => Ok(Survey::Complete),
             DataFile::Missing => {
                 let why = format!("{DATA_FILE} is missing, and this replica has run before");
@@ -159,13 +160,20 @@ pub(super) fn survey(directory: &Path) -> Result<Survey, StorageError> {
             }
         };
     }
-    match state {
+    match state? {
         DataFile::Whole { .. } => {}
         DataFile::Missing => refuse_strangers(directory)?,
         DataFile::Unfinished => fs::remove_file(&data)
             .map_err(|error| StorageError::io(&data, "removing an unfinished file", error))?,
     }
     Ok(Survey::New)
+}
+
+fn foreign_is_damaged(error: StorageError) -> StorageError {
+    match error {
+        StorageError::Foreign { path, why } => StorageError::Damaged { path, why },
+        error => error,
+    }
 }
 
 /// A directory without a block tree must be empty but for what an interrupted creation leaves.

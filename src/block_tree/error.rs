@@ -42,11 +42,11 @@ pub enum StorageError {
     Corrupt { record: String, why: String },
     /// A write does not fit what is stored: our own invariant is broken.
     Inconsistent { why: String },
-    /// The options' map is smaller than what the data file uses.
+    /// The options' map is smaller than what the data file needs.
     MapTooSmall {
         path: PathBuf,
         map_bytes: u64,
-        used_bytes: u64,
+        needed_bytes: u64,
     },
     /// The address space has no room for the map.
     MapUnavailable {
@@ -217,11 +217,11 @@ impl fmt::Display for StorageError {
             Self::MapTooSmall {
                 path,
                 map_bytes,
-                used_bytes,
+                needed_bytes,
             } => write!(
                 f,
-                "{} uses {used_bytes} bytes, and storage.map_bytes is {map_bytes}. Set \
-                 storage.map_bytes to several times what the file uses; it costs address space, \
+                "{} needs {needed_bytes} bytes, and storage.map_bytes is {map_bytes}. Set \
+                 storage.map_bytes to several times what the file needs; it costs address space, \
                  not disk",
                 path.display()
             ),

@@ -125,7 +125,9 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +141,9 @@ impl Shared {
 impl BlockTree {
     /// A handle for readers on other threads; cheap to clone.
     pub fn reader(&self) -> BlockTreeReader {
-        BlockTreeReader { shared: Arc::clone(&self.shared) }
+        BlockTreeReader {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// What was repaired at opening, for the operator to know.

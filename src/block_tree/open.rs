@@ -29,8 +29,8 @@ impl BlockTree {
     /// Opens or creates the tree of `genesis`; what is durable in it is where Alice recovers.
     ///
     /// # Errors
-    /// [`StorageError`], whose text says what to do. Nothing is changed in a directory that is
-    /// refused.
+    /// [`StorageError`], whose text says what to do. But for lock files, nothing is changed in a
+    /// directory that is refused.
     pub fn open(
         options: &OpenOptions,
         genesis: &Genesis,
@@ -75,6 +75,9 @@ impl BlockTree {
     }
 }
 
+/// What an empty tree needs, and a few blocks.
+const MAP_BYTES_MIN: u64 = 1 << 20;
+
 /// Maps the data file, and makes its tables if it has none.
 fn connect(
     options: &OpenOptions,
@@ -87,12 +90,12 @@ fn connect(
         durability,
         ..
     } = *options;
-    let used_bytes = directory::used_bytes(&path)?;
-    if map_bytes < used_bytes {
+    let needed_bytes = directory::used_bytes(&path)?.max(MAP_BYTES_MIN);
+    if map_bytes < needed_bytes {
         return Err(StorageError::MapTooSmall {
             path,
             map_bytes,
-            used_bytes,
+            needed_bytes,
         });
     }
     let env = map(&options.data_dir, &path, map_bytes, durability)?;
@@ -147,8 +150,6 @@ fn map(
         .open_with_permissions(data_dir, 0o600);
     result.map_err(|error| match error {
         lmdb::Error::Other(libc::ENOMEM) => unavailable(io::Error::from_raw_os_error(libc::ENOMEM)),
-        // LMDB checks the map's size against the address space before it asks for it.
-        lmdb::Error::Other(libc::EINVAL) => unavailable(io::Error::from_raw_os_error(libc::EINVAL)),
         error => StorageError::lmdb(path, map_bytes, "opening the database", error),
     })
 }

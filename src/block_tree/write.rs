@@ -8,7 +8,8 @@ use lmdb::{RwTransaction, Transaction, WriteFlags};
 
 use crate::algorithm::{CommittedHead, Persist, Write};
 use crate::types::{
-    codec, Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates, TimeoutCertificate,
+    check_state_updates, codec, Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates,
+    TimeoutCertificate,
 };
 
 use super::schema::*;
@@ -112,6 +113,7 @@ impl<'a> Step<'a> {
     }
 
     fn insert(&mut self, hash: &BlockHash, block: &Block, state_updates: &StateUpdates) -> Done {
+        check_state_updates(state_updates).map_err(|why| unfit(format!("block {hash}: {why}")))?;
         let height = block.header.height;
         let parent = block.header.parent();
         let siblings = self.reads().headers_at(height)?;
@@ -172,6 +174,11 @@ impl<'a> Step<'a> {
         if header.parent() != head.hash {
             return Err(unfit(format!(
                 "block {hash} is to be committed beside the chain"
+            )));
+        }
+        if header.validator_set_updates.is_some() {
+            return Err(unfit(format!(
+                "block {hash} changes the validators, which is not stored"
             )));
         }
         let key = found.key;
@@ -369,7 +376,7 @@ struct Growth {
 }
 
 /// The file grows by multiples of this: the length must be synced once for each.
-const FILE_STEP_BYTES: u64 = 16 << 20;
+const FILE_STEP_BYTES: u64 = 64 << 20;
 /// Pages that one put or delete may touch: a path in a tree of depth six.
 const PATH_PAGES: u64 = 6;
 

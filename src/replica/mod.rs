@@ -1,13 +1,60 @@
-//! The replica (floor 5).
-use std::sync::Arc;
+//! The replica (floor 5): threads, disk and network around the algorithm.
+//!
+//! ```text
+//!   network --> hotstuff-filter --> hotstuff-alice --> disk, then network
+//!                    |                 |      ^
+//!                    v                 v      |
+//!              hotstuff-sync      hotstuff-app          hotstuff-events --> host
+//! ```
+//!
+//! Five threads, bounded queues between them, and nobody who polls: an idle replica sleeps. Alice
+//! is the only one that writes; who asks her where she is reads what she has published. All
+//! signals are blocked in these threads: they belong to the host.
+//!
+//! Life: [`Replica::open`], `start` once, `stop`, drop. A replica that cannot go on (its disk fails)
+//! halts: it falls silent, keeps the reason, and wakes all who wait.
+
+mod alice;
+mod app_thread;
+mod clock;
+mod events;
+mod inbox;
+mod message_filter;
+mod metrics;
+mod peers;
+mod shared;
+pub(crate) mod signals;
+mod sync_server;
+mod waiters;
+mod window;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::algorithm::{Event, Limits, Signer, SyncConfig, VoteTo};
-use crate::app::App;
-use crate::block_tree::{OpenOptions, Snapshot, StorageError};
+use crossbeam_channel::{bounded, Receiver};
+
+use crate::algorithm::verify::{ed25519, Verifier};
+use crate::algorithm::{
+    Algorithm, Config, Durable, Event, Limits, Signer, Step, SyncConfig, VoteTo,
+};
+use crate::app::{App, BlockTreeSnapshot, ReadError};
+use crate::block_tree::{BlockTree, OpenOptions, Snapshot, StorageError};
 use crate::network::NetworkProvider;
 use crate::pacemaker::Pacemaker;
+use crate::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use crate::types::*;
+
+use self::alice::{Alice, ToAlice};
+use self::app_thread::{AppThread, QUESTIONS_MAX};
+use self::events::Handler;
+use self::message_filter::MessageFilter;
+use self::peers::{in_flight_total, Peers};
+use self::shared::{spawn, Place, Role, Shared};
+use self::sync_server::{SyncServer, SYNC_QUEUE_MAX};
+use self::window::Window;
 
 /// Everything a replica is told when it is opened.
 #[derive(Clone)]
@@ -42,6 +89,26 @@ pub enum ReplicaError {
     Thread(std::io::Error),
 }
 
+impl fmt::Display for ReplicaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplicaError::Storage(error) => error.fmt(f),
+            ReplicaError::State(what) => f.write_str(what),
+            ReplicaError::Reentrant => f.write_str(
+                "called from inside a callback of this replica, where it would wait for itself",
+            ),
+            ReplicaError::TimedOut => f.write_str("timed out"),
+            ReplicaError::Closed => f.write_str("the replica is stopped, or was never started"),
+            ReplicaError::Halted(why) => write!(f, "the replica has halted: {why}"),
+            ReplicaError::WouldBlock => f.write_str("a bounded queue is full: try again later"),
+            ReplicaError::TooLarge => f.write_str("larger than any message of this chain"),
+            ReplicaError::Thread(error) => write!(f, "a thread could not be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReplicaError {}
+
 /// A committed block, as the host receives it.
 #[derive(Clone, Debug)]
 pub struct CommittedBlock {
@@ -71,76 +138,20 @@ pub struct Metrics {
     pub votes: u64,
     pub view_timeouts: u64,
     pub messages_in: u64,
+    /// A broadcast counts once for each other validator.
     pub messages_out: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Refused or dropped messages, all kinds and peers.
     pub messages_rejected: u64,
     pub events_dropped: u64,
-    /// Disk transactions, and those of them that were synced.
+    /// Disk transactions: one for each step that writes.
     pub transactions: u64,
-    /// Dropped messages by peer and reason, named.
+    /// Questions that the app did not answer: it panicked, had too many before, or the state to
+    /// answer from was not to be had.
+    pub app_failures: u64,
+    /// Dropped messages by peer, and by kind and reason in words ("vote: wrong signature").
     pub rejected_by: Vec<(ValidatorAddress, String, u64)>,
-}
-
-/// One replica: threads, disk and network around the algorithm. Dropping it stops it.
-pub struct Replica {}
-
-impl Replica {
-    pub fn open(
-        config: ReplicaConfig,
-        app: Box<dyn App>,
-        network: Arc<dyn NetworkProvider>,
-    ) -> Result<Replica, ReplicaError> {
-        let _ = (config, app, network);
-        todo!()
-    }
-    /// `on_event` is called on one thread of its own, in order; set before start.
-    pub fn set_events(
-        &self,
-        on_event: Box<dyn FnMut(ReplicaEvent) + Send>,
-    ) -> Result<(), ReplicaError> {
-        let _ = on_event;
-        todo!()
-    }
-    pub fn start(&self) -> Result<(), ReplicaError> {
-        todo!()
-    }
-    /// TimedOut if a callback did not return in time: call again. Idempotent.
-    pub fn stop(&self, timeout: Duration) -> Result<(), ReplicaError> {
-        let _ = timeout;
-        todo!()
-    }
-    pub fn notify(&self) -> Result<(), ReplicaError> {
-        todo!()
-    }
-    pub fn deliver(&self, from: ValidatorAddress, message: &[u8]) -> Result<(), ReplicaError> {
-        let _ = (from, message);
-        todo!()
-    }
-    pub fn snapshot(&self) -> Result<Snapshot, ReplicaError> {
-        todo!()
-    }
-    /// The committed block at `after` + 1, as soon as there is one.
-    pub fn next_committed(
-        &self,
-        after: BlockHeight,
-        timeout: Duration,
-    ) -> Result<CommittedBlock, ReplicaError> {
-        let _ = (after, timeout);
-        todo!()
-    }
-    /// Ok once stopped; Halted with the reason; TimedOut.
-    pub fn wait(&self, timeout: Duration) -> Result<(), ReplicaError> {
-        let _ = timeout;
-        todo!()
-    }
-    pub fn info(&self) -> Info {
-        todo!()
-    }
-    pub fn metrics(&self) -> Metrics {
-        todo!()
-    }
 }
 
 /// An event with the time it happened (Unix time, nanoseconds).
@@ -154,8 +165,443 @@ pub struct ReplicaEvent {
 #[derive(Clone, Debug)]
 pub enum ReplicaEventKind {
     Algorithm(Event),
+    /// What an operator should look at, in words: the signer did not sign (the view is lost,
+    /// nothing else), or the block tree was repaired at opening.
+    Warning(String),
     /// The bounded queue of events overflowed: so many were lost.
     Dropped(u64),
-    /// The replica has stopped itself.
+    /// The replica has stopped itself. The last event.
     Fatal(String),
+}
+
+/// One replica: threads, disk and network around the algorithm. Dropping it stops it.
+pub struct Replica {
+    shared: Arc<Shared>,
+    life: Mutex<Life>,
+}
+
+/// Where it is in its life. There is no way back.
+enum Life {
+    Opened(Box<Opened>),
+    Started(Vec<JoinHandle<()>>),
+    Stopped,
+}
+
+/// What the threads will own.
+struct Opened {
+    config: ReplicaConfig,
+    app: Box<dyn App>,
+    tree: BlockTree,
+    durable: Durable,
+    inputs: Receiver<ToAlice>,
+    on_event: Option<Handler>,
+}
+
+impl Replica {
+    /// Opens or creates the directory. No thread runs yet.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Storage`].
+    pub fn open(
+        mut config: ReplicaConfig,
+        app: Box<dyn App>,
+        network: Arc<dyn NetworkProvider>,
+    ) -> Result<Replica, ReplicaError> {
+        let (tree, durable) =
+            BlockTree::open(&config.storage, &config.genesis).map_err(ReplicaError::Storage)?;
+        let most = u32::try_from(BLOCKS_PER_RESPONSE_MAX).expect("a small number");
+        config.sync.request_limit = config.sync.request_limit.clamp(1, most);
+
+        let validators = durable.validator_sets.last().map_or(0, ValidatorSet::len);
+        let places = in_flight_total(validators) + QUESTIONS_MAX + CONTROL_PLACES;
+        let (alice, inputs) = bounded(places);
+        let me = config.signer.as_ref().map(|(address, _)| *address);
+        let message_bytes_max = config.genesis.parameters.message_bytes_max();
+        let shared = Shared::new(me, message_bytes_max, network, tree.reader(), alice);
+        shared
+            .published
+            .publish(info_at_rest(me, &durable), place_at_rest(&durable));
+
+        let opened = Opened {
+            config,
+            app,
+            tree,
+            durable,
+            inputs,
+            on_event: None,
+        };
+        let life = Mutex::new(Life::Opened(Box::new(opened)));
+        Ok(Replica {
+            shared: Arc::new(shared),
+            life,
+        })
+    }
+
+    /// `on_event` is called on one thread of its own, in order; set before start.
+    ///
+    /// # Errors
+    /// [`ReplicaError::State`] once started.
+    pub fn set_events(
+        &self,
+        on_event: Box<dyn FnMut(ReplicaEvent) + Send>,
+    ) -> Result<(), ReplicaError> {
+        self.check_halted()?;
+        match &mut *self.life() {
+            Life::Opened(opened) => opened.on_event = Some(on_event),
+            _ => {
+                return Err(ReplicaError::State(
+                    "events are set before the replica is started",
+                ))
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the threads, and connects to the validators. Once.
+    ///
+    /// # Errors
+    /// [`ReplicaError::State`] the second time, and after a stop; [`ReplicaError::Thread`].
+    pub fn start(&self) -> Result<(), ReplicaError> {
+        self.check_halted()?;
+        let mut life = self.life();
+        if self.shared.is_stopping() {
+            return Err(ReplicaError::State(
+                "a stopped replica does not start again: open it",
+            ));
+        }
+        if !matches!(*life, Life::Opened(_)) {
+            return Err(ReplicaError::State("the replica is already started"));
+        }
+        let Life::Opened(opened) = std::mem::replace(&mut *life, Life::Stopped) else {
+            unreachable!("looked at above, under the lock")
+        };
+        let mut handles = Vec::new();
+        let started = opened.start(&self.shared, &mut handles);
+        *life = Life::Started(handles);
+        started.map_err(|error| {
+            self.shared.request_stop(); // what has started ends; stop() collects it
+            ReplicaError::Thread(error)
+        })
+    }
+
+    /// Stops and joins the threads. After Ok no callback runs. Idempotent.
+    ///
+    /// # Errors
+    /// [`ReplicaError::TimedOut`] if a callback did not return in time: call again.
+    /// [`ReplicaError::Reentrant`] inside a callback.
+    pub fn stop(&self, timeout: Duration) -> Result<(), ReplicaError> {
+        if self.shared.is_own_thread() {
+            return Err(ReplicaError::Reentrant);
+        }
+        self.shared.request_stop();
+        self.end_unstarted();
+        let gone = || self.shared.is_quiet().then_some(());
+        self.shared
+            .waiters
+            .wait(timeout, gone)
+            .ok_or(ReplicaError::TimedOut)?;
+        let ended = std::mem::replace(&mut *self.life(), Life::Stopped);
+        if let Life::Started(handles) = ended {
+            // They have said that they are gone: what they still do is return.
+            handles.into_iter().for_each(|handle| drop(handle.join()));
+        }
+        Ok(())
+    }
+
+    /// The host has work: sticky until the app is asked. On any thread, also in callbacks.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Closed`] once stopped, [`ReplicaError::Halted`].
+    pub fn notify(&self) -> Result<(), ReplicaError> {
+        self.check_open()?;
+        self.shared.notify();
+        Ok(())
+    }
+
+    /// Copies a message that the host has received from `from`, for networks that push.
+    ///
+    /// # Errors
+    /// [`ReplicaError::TooLarge`]; [`ReplicaError::WouldBlock`] when the peer's queue is full;
+    /// [`ReplicaError::Closed`] when it is not running; [`ReplicaError::Halted`].
+    pub fn deliver(&self, from: ValidatorAddress, message: &[u8]) -> Result<(), ReplicaError> {
+        self.check_open()?;
+        if self.shared.is_quiet() {
+            return Err(ReplicaError::Closed);
+        }
+        if message.len() > self.shared.message_bytes_max {
+            return Err(ReplicaError::TooLarge);
+        }
+        if !self.shared.inbox.push(from, message) {
+            return Err(ReplicaError::WouldBlock);
+        }
+        self.shared.network.wake();
+        Ok(())
+    }
+
+    /// The committed state, and every block on disk, as of now. Also before start, and after stop.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Storage`].
+    pub fn snapshot(&self) -> Result<Snapshot, ReplicaError> {
+        self.shared.reader.snapshot().map_err(ReplicaError::Storage)
+    }
+
+    /// The committed block at `after` + 1, as soon as there is one. Lossless: the cursor is the
+    /// host's, and the blocks are on disk.
+    ///
+    /// # Errors
+    /// [`ReplicaError::TimedOut`]; [`ReplicaError::Closed`] after stop; [`ReplicaError::Halted`];
+    /// [`ReplicaError::Storage`].
+    pub fn next_committed(
+        &self,
+        after: BlockHeight,
+        timeout: Duration,
+    ) -> Result<CommittedBlock, ReplicaError> {
+        let ready = || match self.check_open() {
+            Ok(()) => (self.shared.published.committed() > after.0).then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        };
+        self.shared
+            .waiters
+            .wait(timeout, ready)
+            .ok_or(ReplicaError::TimedOut)??;
+        let snapshot = self.snapshot()?;
+        read_committed(&snapshot, after.next()).map_err(|error| {
+            self.shared.halt(error.to_string());
+            ReplicaError::Halted(error.to_string())
+        })
+    }
+
+    /// Ok once stopped; Halted with the reason; TimedOut.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Halted`]; [`ReplicaError::TimedOut`]; [`ReplicaError::Reentrant`].
+    pub fn wait(&self, timeout: Duration) -> Result<(), ReplicaError> {
+        if self.shared.is_own_thread() {
+            return Err(ReplicaError::Reentrant);
+        }
+        let ready = || match self.check_halted() {
+            Err(error) => Some(Err(error)),
+            Ok(()) => (self.shared.is_stopping() && self.shared.is_quiet()).then_some(Ok(())),
+        };
+        self.shared
+            .waiters
+            .wait(timeout, ready)
+            .ok_or(ReplicaError::TimedOut)?
+    }
+
+    /// Where it is, as of the last step on disk.
+    pub fn info(&self) -> Info {
+        let is_halted = self.shared.halt_reason().is_some();
+        Info {
+            is_halted,
+            ..self.shared.published.info()
+        }
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> Metrics {
+        let info = self.shared.published.info();
+        let (current_view, committed_height) = (info.view.0, info.committed_height.0);
+        Metrics {
+            current_view,
+            committed_height,
+            ..self.shared.counters.metrics()
+        }
+    }
+
+    /// Gives up what was never started.
+    fn end_unstarted(&self) {
+        let mut life = self.life();
+        if matches!(*life, Life::Opened(_)) {
+            let opened = std::mem::replace(&mut *life, Life::Stopped);
+            drop(life);
+            drop(opened); // runs the host's destructors: not under the lock
+            self.shared.waiters.wake();
+        }
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_halted(&self) -> Result<(), ReplicaError> {
+        match self.shared.halt_reason() {
+            Some(halt) => Err(ReplicaError::Halted(halt.reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_open(&self) -> Result<(), ReplicaError> {
+        self.check_halted()?;
+        if self.shared.is_stopping() {
+            Err(ReplicaError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Replica {
+    /// Stops without limit. Inside a callback it only asks: the threads end by themselves when
+    /// the callback has returned, and free what they hold.
+    fn drop(&mut self) {
+        if self.stop(Duration::MAX).is_err() {
+            self.shared.request_stop();
+        }
+    }
+}
+
+/// Places in Alice's queue for `Notified` and `Stop`, and to spare.
+const CONTROL_PLACES: usize = 8;
+
+impl Opened {
+    fn start(
+        self: Box<Self>,
+        shared: &Arc<Shared>,
+        handles: &mut Vec<JoinHandle<()>>,
+    ) -> std::io::Result<()> {
+        let Opened {
+            config,
+            app,
+            tree,
+            durable,
+            inputs,
+            on_event,
+        } = *self;
+        let validators = connect_validators(shared, &durable);
+        let (ask, questions) = bounded(QUESTIONS_MAX);
+        let (to_sync, requests) = bounded(SYNC_QUEUE_MAX);
+
+        if let Some(on_event) = on_event {
+            let batches = shared.events.open();
+            let warnings = tree.warnings().to_vec();
+            shared.events.report(Vec::new(), warnings);
+            handles.push(spawn(
+                shared,
+                "hotstuff-events",
+                Role::Events,
+                move |shared| {
+                    events::run(shared, &batches, on_event);
+                    Ok(())
+                },
+            )?);
+        }
+        let app = AppThread {
+            shared: shared.clone(),
+            app,
+            questions,
+        };
+        handles.push(spawn(shared, "hotstuff-app", Role::Worker, |_| {
+            app.run();
+            Ok(())
+        })?);
+        let sync_server = SyncServer::new(shared.clone(), requests);
+        handles.push(spawn(shared, "hotstuff-sync", Role::Worker, |_| {
+            sync_server.run();
+            Ok(())
+        })?);
+        let filter = MessageFilter {
+            shared: shared.clone(),
+            verifier: verifier(&config.genesis, &durable),
+            peers: Peers::new(&validators, shared.message_bytes_max),
+            window: Window::new(config.limits.views_ahead_max),
+            sync_server: to_sync,
+        };
+        let alice = Alice {
+            shared: shared.clone(),
+            reader: tree.reader(),
+            tree,
+            signer: config.signer.as_ref().map(|(_, signer)| signer.clone()),
+            inputs,
+            app: ask,
+            own: VecDeque::new(),
+            late: 0,
+            buffer: Vec::new(),
+        };
+        handles.push(spawn(
+            shared,
+            "hotstuff-alice",
+            Role::Worker,
+            move |shared| alice.run(recover(config, durable, shared)),
+        )?);
+        handles.push(spawn(shared, "hotstuff-filter", Role::Worker, |_| {
+            filter.run();
+            Ok(())
+        })?);
+        Ok(())
+    }
+}
+
+/// The algorithm as it stands on disk.
+fn recover(config: ReplicaConfig, durable: Durable, shared: &Shared) -> Step {
+    let config = Config {
+        me: shared.me,
+        genesis: config.genesis.hash(),
+        parameters: config.genesis.parameters,
+        pacemaker: config.pacemaker,
+        vote_to: config.vote_to,
+        sync: config.sync,
+        limits: config.limits,
+    };
+    Algorithm::recover(config, durable, shared.clock.now())
+}
+
+fn verifier(genesis: &Genesis, durable: &Durable) -> Verifier {
+    let mut verifier = Verifier::new(genesis.hash(), ed25519);
+    for (epoch, set) in (0..).map(Epoch).zip(&durable.validator_sets) {
+        verifier.learn(epoch, set.clone());
+    }
+    verifier
+}
+
+/// Keeps a connection to each validator but oneself; returns all of them.
+fn connect_validators(shared: &Shared, durable: &Durable) -> Vec<ValidatorAddress> {
+    let set = durable.validator_sets.last();
+    let members = set.map(ValidatorSet::members).unwrap_or_default();
+    let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
+    let others = addresses
+        .iter()
+        .filter(|address| shared.me != Some(**address));
+    others.for_each(|address| shared.network.connect(*address));
+    addresses
+}
+
+/// What is known before the algorithm has recovered.
+fn info_at_rest(me: Option<ValidatorAddress>, durable: &Durable) -> Info {
+    let set = durable.validator_sets.last();
+    let place = place_at_rest(durable);
+    Info {
+        epoch: place.at.epoch,
+        view: place.at.view,
+        committed_height: durable.committed.height,
+        highest_qc_view: durable.highest_qc.rank().view,
+        is_validator: set.zip(me).is_some_and(|(set, me)| set.contains(&me)),
+        ..Info::default()
+    }
+}
+
+fn place_at_rest(durable: &Durable) -> Place {
+    let highest_qc = durable.highest_qc.rank();
+    let highest_tc = durable.highest_tc.as_ref().map(TimeoutCertificate::rank);
+    let last = highest_tc.map_or(highest_qc, |tc| tc.max(highest_qc));
+    Place {
+        at: Rank {
+            view: last.view.next(),
+            ..last
+        },
+        highest_qc,
+    }
+}
+
+fn read_committed(snapshot: &Snapshot, height: BlockHeight) -> Result<CommittedBlock, ReadError> {
+    let missing = || {
+        ReadError(format!(
+            "the committed block at height {height} is not in the block tree: its files are \
+             damaged. Start with an empty directory and let it catch up"
+        ))
+    };
+    let hash = snapshot.hash_at(height)?.ok_or_else(missing)?;
+    let block = snapshot.block(&hash)?.ok_or_else(missing)?;
+    Ok(CommittedBlock { hash, block })
 }

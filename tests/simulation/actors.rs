@@ -24,7 +24,9 @@ use crate::rng::Rng;
 pub enum Behaviour {
     Correct,
     /// Sends its proposals to all but one, and answers that one's requests for blocks never.
-    Withholder { victim: usize },
+    Withholder {
+        victim: usize,
+    },
     /// Claims to know a QC of the view before, in its time-outs and in forged TCs, and does not
     /// propose.
     Liar,
@@ -135,9 +137,16 @@ impl Actor {
             (Behaviour::Equivocator, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::Equivocation);
                 let twin = self.twin(propose);
-                let (first, second) = if to % 2 == 0 { (propose, &twin) } else { (&twin, propose) };
+                let (first, second) = if to % 2 == 0 {
+                    (propose, &twin)
+                } else {
+                    (&twin, propose)
+                };
                 let vote = Message::Progress(ProgressMessage::Vote(second.vote));
-                vec![Message::Progress(ProgressMessage::Propose(first.clone())), vote]
+                vec![
+                    Message::Progress(ProgressMessage::Propose(first.clone())),
+                    vote,
+                ]
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
@@ -228,7 +237,11 @@ impl Actor {
 
     fn vote(&self, statement: VoteStatement) -> Vote {
         let signature = self.sign(Statement::Vote(statement));
-        Vote { statement, voter: self.address(), signature }
+        Vote {
+            statement,
+            voter: self.address(),
+            signature,
+        }
     }
 
     fn vote_message(&self, statement: VoteStatement) -> Message {
@@ -266,7 +279,11 @@ impl Actor {
             ..propose.vote.statement
         };
         let timeout_certificate = propose.timeout_certificate.clone();
-        Propose { block, vote: self.vote(statement), timeout_certificate }
+        Propose {
+            block,
+            vote: self.vote(statement),
+            timeout_certificate,
+        }
     }
 
     /// A block that breaks one of the rules that only its leader can have broken.
@@ -402,14 +419,21 @@ impl Actor {
         let claimed = timeout.view_num.previous();
         let signed = |view_num: ViewNumber, qc_view: ViewNumber| {
             let epoch = timeout.epoch;
-            self.sign(Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view }))
+            self.sign(Statement::Timeout(TimeoutStatement {
+                epoch,
+                view_num,
+                qc_view,
+            }))
         };
         let bare = TimeoutVote {
             signature: signed(timeout.view_num, claimed),
             last_vote: None,
             ..timeout.clone()
         };
-        let made_up = TimeoutVote { highest_qc: self.made_up_qc(claimed), ..bare.clone() };
+        let made_up = TimeoutVote {
+            highest_qc: self.made_up_qc(claimed),
+            ..bare.clone()
+        };
         let view_num = timeout.view_num.plus(1);
         let ahead = TimeoutVote {
             view_num,
@@ -417,7 +441,9 @@ impl Actor {
             last_vote: None,
             ..timeout.clone()
         };
-        [bare, made_up, ahead].map(ProgressMessage::TimeoutVote).to_vec()
+        [bare, made_up, ahead]
+            .map(ProgressMessage::TimeoutVote)
+            .to_vec()
     }
 
     fn made_up_qc(&self, view_num: ViewNumber) -> QuorumCertificate {
@@ -454,17 +480,29 @@ impl Actor {
         if view.len() * 3 < self.validators * 2 - 2 {
             return None;
         }
-        let highest = view.values().max_by_key(|timeout| timeout.highest_qc.rank())?;
+        let highest = view
+            .values()
+            .max_by_key(|timeout| timeout.highest_qc.rank())?;
         let epoch = timeout.epoch;
-        let lie = TimeoutStatement { epoch, view_num, qc_view: view_num.previous() };
+        let lie = TimeoutStatement {
+            epoch,
+            view_num,
+            qc_view: view_num.previous(),
+        };
         let slot = |index: usize| {
             if index == self.me {
                 return Some((lie.qc_view, self.sign(Statement::Timeout(lie))));
             }
-            view.get(&index).map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
+            view.get(&index)
+                .map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
         };
         let signatures = (0..self.validators).map(slot).collect();
         let highest_qc = highest.highest_qc.clone();
-        Some(TimeoutCertificate { epoch, view_num, highest_qc, signatures })
+        Some(TimeoutCertificate {
+            epoch,
+            view_num,
+            highest_qc,
+            signatures,
+        })
     }
 }

@@ -57,10 +57,20 @@ pub fn leader(powers: &[u64], view: u64) -> usize {
 ///
 /// A wait too short for the network, below four delays, is taken to lose its view.
 pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
-    let Standing { wait: now, view_max, qc_view_min, commit_view_min } = standing;
+    let Standing {
+        wait: now,
+        view_max,
+        qc_view_min,
+        commit_view_min,
+    } = standing;
     let base = u64::from(setup.base_ms) * MILLIS;
     let delay = setup.calm.delay_max;
-    let disk = setup.machines.iter().map(|machine| machine.disk_max).max().unwrap_or(0);
+    let disk = setup
+        .machines
+        .iter()
+        .map(|machine| machine.disk_max)
+        .max()
+        .unwrap_or(0);
     // A proposal and a vote, each through a network, a disk and an app.
     let hop = 3 * delay + 6 * disk + 4 * setup.habits.answer_max;
     let longest = wait(setup, qc_view_min, commit_view_min, view_max + 1);
@@ -96,9 +106,14 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
             commit_view = view;
         }
         view += 1;
-        assert!(view < view_max + 10_000, "no chain of {chain} among the leaders: {setup:?}");
+        assert!(
+            view < view_max + 10_000,
+            "no chain of {chain} among the leaders: {setup:?}"
+        );
     }
-    let faulty = (0..setup.powers.len()).filter(|replica| !setup.survives(*replica)).count() as u64;
+    let faulty = (0..setup.powers.len())
+        .filter(|replica| !setup.survives(*replica))
+        .count() as u64;
     let sync = (faulty + 2) * response_timeout(setup) + sync_interval(setup);
     (meeting + views + sync) * 5 / 4
 }

@@ -3,3 +3,4 @@
 
 mod chain;
 mod smoke;
+mod speed;

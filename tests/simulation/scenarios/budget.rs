@@ -18,12 +18,17 @@ fn budget() {
         let setup = Setup::random(seed);
         println!("{setup:#?}");
         let outcome = run(setup, true);
-        println!("views {}, height {}, faults:\n{}", outcome.views, outcome.height, outcome.counts);
+        println!(
+            "views {}, height {}, faults:\n{}",
+            outcome.views, outcome.height, outcome.counts
+        );
         return expect_good(&outcome);
     }
     let seconds = number("SECONDS");
     // Each budgeted run is to see new seeds; the short one is the same every time.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let first = number("FROM").unwrap_or_else(|| match seconds {
         Some(_) => since_1970.as_millis() as u64 * 1_000,
         None => 1_000_000,
@@ -34,7 +39,10 @@ fn budget() {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+    )
 }
 
 #[derive(Default)]
@@ -96,6 +104,9 @@ fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.counts.merge(&outcome.counts);
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
-        println!("seed {}: {violation}\n    make sim SEED={}", outcome.seed, outcome.seed);
+        println!(
+            "seed {}: {violation}\n    make sim SEED={}",
+            outcome.seed, outcome.seed
+        );
     }
 }

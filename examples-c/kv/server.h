@@ -1,0 +1,47 @@
+/*
+ * server.h - clients: one thread, one poll(), the line protocol.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A request is a line, an answer is a line, requests of a connection take effect and are answered
+ * in their order.
+ *
+ *   SET key value          OK height             applied by the block of that height
+ *   DEL key                OK height
+ *   GET key                VALUE value | NONE    as this replica has committed it, with every
+ *                                                earlier write of the connection and no later one
+ *   OPEN [nonce]           OK height session     the nonce, 1 to 16 hexadecimal digits, makes the
+ *                                                request safe to repeat
+ *   @session:sequence SET|DEL ...                safe to repeat, at any replica: applied once, and
+ *                                                answered with the height where it was
+ *   HASH height            OK height state-hash block-hash
+ *   STATUS                 OK name=value ...
+ *   HELP, QUIT
+ *
+ * A SET without @ belongs to a session that the server opens for the connection. Every failure is
+ * "ERR word explanation": syntax, busy, timeout, stale, expired, listener, stopping, notfound,
+ * internal. After `timeout` and `stopping` the outcome is unknown: repeat the same (session,
+ * sequence). After `busy` the request was not taken.
+ *
+ * Bounds: the length of a line, PIPELINE_MAX requests under way in a connection (then it is read
+ * no further), the answers it has not fetched, the number of connections, the pool.
+ */
+#ifndef KV_SERVER_H
+#define KV_SERVER_H
+
+#include <hotstuff.h>
+#include <stdatomic.h>
+
+#include "config.h"
+#include "pool.h"
+
+struct server;
+/** Opens the listening socket. `wake_fd`: the end to read of the pipe that the pool writes to;
+ *  everything is borrowed. NULL: the reason is logged. */
+struct server *server_new(const struct config *config, struct pool *pool, int wake_fd);
+/** Serves until *stop is not 0 (set it, then write to the pipe that `wake_fd` reads). Answers what it can, closes. */
+void server_run(struct server *s, hotstuff_replica *replica, const atomic_int *stop);
+/** "127.0.0.1:7000", borrowed. */
+const char *server_address(const struct server *s);
+void server_free(struct server *s);
+
+#endif

@@ -1,0 +1,2124 @@
+/*
+ * hotstuff.h - the C API of libhotstuff, HotStuff Byzantine-fault-tolerant replication.
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef HOTSTUFF_H
+#define HOTSTUFF_H
+
+/* Written by `make header` from src/ffi and cbindgen.toml. Do not edit. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * @mainpage libhotstuff
+ *
+ * A replica of a chain takes part like this; each function says the rest.
+ *
+ *     hotstuff_keypair_from_pkcs8()       the validator's key
+ *     hotstuff_config_new() and setters   what all replicas agree on, and where this one keeps it
+ *     hotstuff_app_callbacks_init()       the app: propose_block() and validate_block()
+ *     hotstuff_network_tcp()              how replicas reach each other
+ *     hotstuff_replica_open(), _start()   from here on the library calls the app
+ *     hotstuff_replica_notify()           there is work
+ *     hotstuff_replica_next_committed()   what the replicas have agreed on, block by block
+ *     hotstuff_replica_stop(), _free()
+ *
+ * ## Rules that hold for every function
+ *
+ * NAMES      All symbols start with `hotstuff_`, all macros with `HOTSTUFF_`. A function named
+ *            `hotstuff_T_verb` is about a `hotstuff_T` and takes it first.
+ * RESULT     What can fail returns a ::hotstuff_status: 0 is success, negative is an error.
+ *            Outputs come last. On error every output is left as it was, except that a
+ *            `hotstuff_T **out` is set to NULL. What returns a value instead returns 0, NULL or
+ *            false for NULL. Each function lists what it returns besides ::HOTSTUFF_OK; any may
+ *            also return ::HOTSTUFF_E_INVALID_ARGUMENT for a pointer to something else,
+ *            ::HOTSTUFF_E_PANIC, ::HOTSTUFF_E_POISONED, and, inside the logger,
+ *            ::HOTSTUFF_E_REENTRANT.
+ * ERROR      Functions with a trailing `hotstuff_error **err` describe a failure there: what
+ *            happened and what to do. Free it with hotstuff_error_free(). `*err` is set to NULL
+ *            on success. Pass NULL if you do not care. There is no "last error" of a thread.
+ * OWNERSHIP  `hotstuff_T **out`: you own it; release it with hotstuff_T_free().
+ *            `const hotstuff_T *` returned, or given to a callback: borrowed; valid until what
+ *            it came from ends, or the callback returns. Never free it.
+ *            `const uint8_t *p, size_t n` inputs are copied before the call returns; `p` may be
+ *            NULL if `n` is 0. Strings end with NUL, are UTF-8, and are copied.
+ *            The library never frees your memory, and you never call free() on the library's.
+ *            Every hotstuff_T_free(NULL) does nothing. What was taken over, and what was freed,
+ *            must not be used again; mostly that is noticed, but do not rely on it.
+ * STRUCTS    No struct crosses by value. Structs that may grow begin with `size_t struct_size`:
+ *            call their hotstuff_T_init(&it, sizeof it) before you fill them or let them be
+ *            filled. A larger struct, of a newer header, is accepted if the members that the
+ *            library does not know are zero, else it is ::HOTSTUFF_E_UNSUPPORTED.
+ * THREADS    [any]              from any thread, several at once on one object.
+ *            [serial]           from any thread, one call at a time on one object.
+ *            [not-in-callback]  not inside a callback of the same replica, which it would wait
+ *                               for: ::HOTSTUFF_E_REENTRANT.
+ *            All functions but those may be called inside callbacks. The logger is stricter.
+ * CALLBACKS  Get `userdata` first. They must not throw, longjmp or unwind: that ends the process.
+ *            `destroy(userdata)` of a table is called once, after its last other callback has
+ *            returned, on any thread, and only if the table was taken over (::HOTSTUFF_OK). What
+ *            is neither of the results that a callback may return counts as its failure.
+ * PANICS     A bug of the library is caught: ::HOTSTUFF_E_PANIC. The object is poisoned: it
+ *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
+ * FORK       No object may be used in a child process after fork().
+ * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
+ *            own threads and none in yours, prints nothing, and reads no environment variable.
+ */
+
+/* ========================================================================= compiling and linking */
+
+#define HOTSTUFF_VERSION_MAJOR 0
+#define HOTSTUFF_VERSION_MINOR 1
+#define HOTSTUFF_VERSION_PATCH 0
+/** Version of this header: major * 1000000 + minor * 1000 + patch. See hotstuff_version_number(). */
+#define HOTSTUFF_VERSION_NUMBER 1000
+#define HOTSTUFF_VERSION_STRING "0.1.0"
+/** Rises with every incompatible change; the soname is libhotstuff.so.<this number>. */
+#define HOTSTUFF_ABI_VERSION 0
+
+/** Define HOTSTUFF_STATIC before you include this file to link against libhotstuff.a. */
+#if defined(HOTSTUFF_STATIC)
+#  define HOTSTUFF_API
+#elif defined(_WIN32)
+#  define HOTSTUFF_API __declspec(dllimport)
+#elif defined(__GNUC__)
+#  define HOTSTUFF_API __attribute__((visibility("default")))
+#else
+#  define HOTSTUFF_API
+#endif
+
+#if defined(__GNUC__)
+#  define HOTSTUFF_NODISCARD __attribute__((warn_unused_result))
+#  define HOTSTUFF_DEPRECATED(why) __attribute__((deprecated(why)))
+#elif defined(_MSC_VER)
+#  define HOTSTUFF_NODISCARD _Check_return_
+#  define HOTSTUFF_DEPRECATED(why) __declspec(deprecated(why))
+#else
+#  define HOTSTUFF_NODISCARD
+#  define HOTSTUFF_DEPRECATED(why)
+#endif
+
+/* ========================================================================================= status */
+
+#define HOTSTUFF_OK 0
+#define HOTSTUFF_E_NULL (-1)              /**< a required pointer is NULL */
+#define HOTSTUFF_E_INVALID_ARGUMENT (-2)  /**< an argument is out of its range */
+#define HOTSTUFF_E_NOT_FOUND (-3)
+#define HOTSTUFF_E_TIMEOUT (-4)
+#define HOTSTUFF_E_CLOSED (-5)            /**< stopped, closed, or never started */
+#define HOTSTUFF_E_STATE (-6)             /**< called out of order, as start after start */
+#define HOTSTUFF_E_REENTRANT (-7)         /**< not allowed inside this callback */
+#define HOTSTUFF_E_PANIC (-8)             /**< a bug in libhotstuff; please report it */
+#define HOTSTUFF_E_POISONED (-9)          /**< the object had a HOTSTUFF_E_PANIC before */
+#define HOTSTUFF_E_IO (-10)               /**< the operating system reports an error */
+#define HOTSTUFF_E_STORAGE (-11)          /**< the database failed, or it or the disk is full */
+#define HOTSTUFF_E_CORRUPT (-12)          /**< stored data fails its checks */
+#define HOTSTUFF_E_LOCKED (-13)           /**< the data directory is in use */
+#define HOTSTUFF_E_GENESIS_MISMATCH (-14) /**< the data directory belongs to another chain */
+#define HOTSTUFF_E_DECODE (-15)           /**< not a canonical encoding */
+#define HOTSTUFF_E_BAD_SIGNATURE (-16)    /**< a signature does not verify */
+#define HOTSTUFF_E_NO_QUORUM (-17)        /**< the signatures are no quorum */
+#define HOTSTUFF_E_UNSUPPORTED (-18)      /**< unknown to this version or build */
+#define HOTSTUFF_E_TOO_LARGE (-19)        /**< larger than a limit */
+#define HOTSTUFF_E_DONE (-20)             /**< no more items */
+#define HOTSTUFF_E_CALLBACK (-21)         /**< a callback failed; callbacks may return it */
+#define HOTSTUFF_E_NO_MEMORY (-22)
+#define HOTSTUFF_E_HALTED (-23)           /**< it stopped itself; hotstuff_replica_wait() says why */
+#define HOTSTUFF_E_WOULD_BLOCK (-24)      /**< a bounded queue is full: try again later */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ======================================================================================== objects */
+
+/**
+ * A block. Immutable; all its functions are [any].
+ */
+typedef struct hotstuff_block hotstuff_block;
+
+/**
+ * Goes through committed blocks, lowest first.
+ */
+typedef struct hotstuff_block_iter hotstuff_block_iter;
+
+/**
+ * A consistent view of the chain and of the app's state. It does not change while you hold it.
+ *
+ * It comes in two kinds. hotstuff_replica_snapshot() gives one that you own: the state as of the
+ * last committed block. It pins pages of the database, so free it soon; it may outlive the replica.
+ * A callback of the app gets one that it borrows: the state as of the parent of the block in
+ * question, committed or not.
+ */
+typedef struct hotstuff_block_tree hotstuff_block_tree;
+
+/**
+ * Bytes that the library made and you own.
+ */
+typedef struct hotstuff_buffer hotstuff_buffer;
+
+/**
+ * Everything a replica is told when it is opened: a builder. One config may open any number of
+ * replicas, each of which keeps a copy.
+ */
+typedef struct hotstuff_config hotstuff_config;
+
+/**
+ * A described failure: what happened and what to do about it.
+ */
+typedef struct hotstuff_error hotstuff_error;
+
+/**
+ * Something that happened in a replica. Owned by the library, valid during the callback; all its
+ * functions are [any] until then.
+ */
+typedef struct hotstuff_event hotstuff_event;
+
+/**
+ * A place for one received message. Owned by the library, valid during receive().
+ */
+typedef struct hotstuff_inbox hotstuff_inbox;
+
+/**
+ * An Ed25519 key pair. Its seed is overwritten when it is freed.
+ */
+typedef struct hotstuff_keypair hotstuff_keypair;
+
+/**
+ * A transport between replicas, until a replica takes it.
+ */
+typedef struct hotstuff_network hotstuff_network;
+
+/**
+ * "You lead: is there work?" Owned by the library, valid during the callback.
+ */
+typedef struct hotstuff_propose_block_request hotstuff_propose_block_request;
+
+/**
+ * A replica: the threads, the disk and the network of one participant of a chain.
+ */
+typedef struct hotstuff_replica hotstuff_replica;
+
+/**
+ * How a TCP network is set up: a builder.
+ */
+typedef struct hotstuff_tcp_config hotstuff_tcp_config;
+
+/**
+ * What the app answers: a block's data, and what the block changes. Owned by the library, valid
+ * during the callback. The setters copy: your bytes may live on a stack, or be Go's or Python's. An
+ * answer of which a setter has refused a part counts as failed, whatever the callback returns: half
+ * an answer would be another answer.
+ */
+typedef struct hotstuff_updates hotstuff_updates;
+
+/**
+ * "Is this block right, and what does it change?" Owned by the library, valid during the callback.
+ */
+typedef struct hotstuff_validate_block_request hotstuff_validate_block_request;
+
+/**
+ * Validators and their powers, sorted by address.
+ */
+typedef struct hotstuff_validator_set hotstuff_validator_set;
+
+/* ============================================================================== status and errors */
+
+/**
+ * Result of a function: ::HOTSTUFF_OK, or one of the negative HOTSTUFF_E_ codes. An integer, not
+ * an enum: values cross the boundary in both directions, and a newer library may return codes that
+ * an older header lacks. Codes are never renumbered or reused.
+ */
+typedef int32_t hotstuff_status;
+
+/**
+ * The name of a status: "HOTSTUFF_E_TIMEOUT"; "HOTSTUFF_E_UNKNOWN" for a number that this library
+ * does not have. Never NULL; static. [any]
+ */
+HOTSTUFF_API const char *hotstuff_status_name(hotstuff_status status);
+
+/**
+ * What a status says: "timed out". Never NULL; static. [any]
+ */
+HOTSTUFF_API const char *hotstuff_status_message(hotstuff_status status);
+
+/**
+ * The status that the failing function returned; ::HOTSTUFF_E_NULL for NULL. [any]
+ *
+ * @param err  the error; may be NULL
+ */
+HOTSTUFF_API hotstuff_status hotstuff_error_status(const hotstuff_error *err);
+
+/**
+ * What happened, and what to do about it: one or more sentences in English, UTF-8, without a
+ * newline at the end. Never NULL; valid until hotstuff_error_free(). "" for NULL. [any]
+ *
+ * @param err  the error; may be NULL
+ */
+HOTSTUFF_API const char *hotstuff_error_message(const hotstuff_error *err);
+
+/**
+ * Frees an error. [any]
+ *
+ * @param err  the error; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_error_free(hotstuff_error *err);
+
+/* ======================================================================================== version */
+
+/**
+ * Bit of hotstuff_has_feature(): the TCP transport.
+ */
+#define HOTSTUFF_FEATURE_TCP 1
+
+/**
+ * Version of the library that is loaded, as a number to compare with ::HOTSTUFF_VERSION_NUMBER,
+ * the version of the header: major * 1000000 + minor * 1000 + patch. [any]
+ */
+HOTSTUFF_API uint32_t hotstuff_version_number(void);
+
+/**
+ * Version of the library that is loaded: "0.1.0". Never NULL; static. [any]
+ */
+HOTSTUFF_API const char *hotstuff_version_string(void);
+
+/**
+ * ABI of the library that is loaded. A program must refuse to go on where it differs from
+ * ::HOTSTUFF_ABI_VERSION; the dynamic linker sees to it by the soname. [any]
+ */
+HOTSTUFF_API uint32_t hotstuff_abi_version(void);
+
+/**
+ * Whether this build has a feature. Functions of a missing feature exist and return
+ * ::HOTSTUFF_E_UNSUPPORTED: the symbols never depend on how the library was built. [any]
+ *
+ * @param feature  one of the HOTSTUFF_FEATURE_ numbers; false for a number of a newer library
+ */
+HOTSTUFF_API bool hotstuff_has_feature(uint32_t feature);
+
+/* ========================================================================================= values */
+
+/**
+ * Bytes of a hash (SHA-256).
+ */
+#define HOTSTUFF_HASH_LEN 32
+
+/**
+ * Bytes of a validator's address: its Ed25519 public key.
+ */
+#define HOTSTUFF_VALIDATOR_ADDRESS_LEN 32
+
+/**
+ * Bytes of the seed of a key pair.
+ */
+#define HOTSTUFF_SECRET_SEED_LEN 32
+
+/**
+ * As a `timeout_ms`: wait without limit.
+ */
+#define HOTSTUFF_NO_TIMEOUT 4294967295
+
+/**
+ * Borrowed bytes: only ever an output. Not terminated by NUL. `data` may be NULL if `len` is 0.
+ */
+typedef struct hotstuff_bytes {
+    /**
+     * The first byte. Who owns it, and until when it is there, says the function that filled it.
+     */
+    const uint8_t *data;
+    /**
+     * How many bytes.
+     */
+    size_t len;
+} hotstuff_bytes;
+
+/**
+ * A SHA-256 hash: of a block, of its data, or of a genesis.
+ */
+typedef struct hotstuff_hash {
+    uint8_t bytes[HOTSTUFF_HASH_LEN];
+} hotstuff_hash;
+
+/**
+ * The name of a validator: its Ed25519 public key (RFC 8032).
+ */
+typedef struct hotstuff_validator_address {
+    uint8_t bytes[HOTSTUFF_VALIDATOR_ADDRESS_LEN];
+} hotstuff_validator_address;
+
+/**
+ * The bytes of a buffer, borrowed from it: valid until hotstuff_buffer_free(). [any]
+ *
+ * @param buffer  the buffer
+ * @param out     receives the bytes; none if `buffer` is NULL
+ */
+HOTSTUFF_API
+void hotstuff_buffer_get(const hotstuff_buffer *buffer,
+                         hotstuff_bytes *out);
+
+/**
+ * Frees a buffer. [any]
+ *
+ * @param buffer  the buffer; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_buffer_free(hotstuff_buffer *buffer);
+
+/* =========================================================================================== keys */
+
+/**
+ * Makes a key pair from random bytes of the operating system. [any]
+ *
+ * @param out  receives the key pair: yours, free it with hotstuff_keypair_free()
+ * @retval HOTSTUFF_E_NULL  `out` is NULL
+ * @retval HOTSTUFF_E_IO    the operating system gave no random bytes
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_keypair_generate(hotstuff_keypair **out);
+
+/**
+ * Makes the key pair of a seed: the same seed, the same key (RFC 8032). A seed is secret. [any]
+ *
+ * @param seed  the seed; copied
+ * @param len   ::HOTSTUFF_SECRET_SEED_LEN
+ * @param out   receives the key pair: yours, free it with hotstuff_keypair_free()
+ * @retval HOTSTUFF_E_NULL              `seed` or `out` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `len` is another number
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_keypair_from_seed(const uint8_t *seed,
+                                           size_t len,
+                                           hotstuff_keypair **out);
+
+/**
+ * Reads a key pair in PKCS#8 DER, version 1 or 2 (RFC 8410): what `openssl genpkey -algorithm
+ * ed25519 -outform DER` writes. [any]
+ *
+ * @param der  the bytes; copied
+ * @param len  how many
+ * @param out  receives the key pair: yours, free it with hotstuff_keypair_free()
+ * @retval HOTSTUFF_E_NULL    `der` or `out` is NULL
+ * @retval HOTSTUFF_E_DECODE  the bytes are no Ed25519 key in PKCS#8
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_keypair_from_pkcs8(const uint8_t *der,
+                                            size_t len,
+                                            hotstuff_keypair **out);
+
+/**
+ * The key pair as PKCS#8 DER version 1 (RFC 8410). The bytes are secret, and are not overwritten
+ * when the buffer is freed. [any]
+ *
+ * @param key  the key pair
+ * @param out  receives the bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL  `key` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_keypair_to_pkcs8(const hotstuff_keypair *key,
+                                          hotstuff_buffer **out);
+
+/**
+ * The public key: the address of the validator that this key pair speaks for. [any]
+ *
+ * @param key  the key pair
+ * @param out  receives the address
+ * @retval HOTSTUFF_E_NULL  `key` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_keypair_public(const hotstuff_keypair *key,
+                                        hotstuff_validator_address *out);
+
+/**
+ * Overwrites the seed and frees the key pair. What was configured with it keeps its copy. [any]
+ *
+ * @param key  the key pair; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_keypair_free(hotstuff_keypair *key);
+
+/* ================================================================================= validator sets */
+
+/**
+ * Makes an empty validator set, to be filled. [any]
+ *
+ * @param out  receives the set: yours, free it with hotstuff_validator_set_free()
+ * @retval HOTSTUFF_E_NULL  `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_validator_set_new(hotstuff_validator_set **out);
+
+/**
+ * Gives a validator a power, in place of any it had. A quorum is more than two thirds of the power
+ * of all validators together. [serial]
+ *
+ * @param set    the set
+ * @param key    the validator
+ * @param power  its voting power; 0 removes it
+ * @retval HOTSTUFF_E_NULL       `set` or `key` is NULL
+ * @retval HOTSTUFF_E_TOO_LARGE  the set has 1024 validators already, or the total power would not
+ *                               fit in 64 bits; the set is unchanged
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_validator_set_put(hotstuff_validator_set *set,
+                                           const hotstuff_validator_address *key,
+                                           uint64_t power);
+
+/**
+ * How many validators there are; 0 for NULL. [any]
+ *
+ * @param set  the set
+ */
+HOTSTUFF_API size_t hotstuff_validator_set_len(const hotstuff_validator_set *set);
+
+/**
+ * One validator, by its place in the order of addresses. [any]
+ *
+ * @param set    the set
+ * @param index  from 0 to hotstuff_validator_set_len() - 1
+ * @param key    receives its address; may be NULL
+ * @param power  receives its power; may be NULL
+ * @retval HOTSTUFF_E_NULL       `set` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  there are not so many validators
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_validator_set_at(const hotstuff_validator_set *set,
+                                          size_t index,
+                                          hotstuff_validator_address *key,
+                                          uint64_t *power);
+
+/**
+ * The power of all validators together; 0 for NULL. [any]
+ *
+ * @param set  the set
+ */
+HOTSTUFF_API uint64_t hotstuff_validator_set_total_power(const hotstuff_validator_set *set);
+
+/**
+ * The least power that is a quorum: more than two thirds of all. 0 for NULL and for an empty
+ * set. [any]
+ *
+ * @param set  the set
+ */
+HOTSTUFF_API uint64_t hotstuff_validator_set_quorum_power(const hotstuff_validator_set *set);
+
+/**
+ * Frees a set. What was configured with it keeps its copy. [any]
+ *
+ * @param set  the set; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_validator_set_free(hotstuff_validator_set *set);
+
+/* ========================================================================================= blocks */
+
+/**
+ * The hash of a block: its name. [any]
+ *
+ * @param block  the block
+ * @param out    receives the hash; zero for NULL
+ */
+HOTSTUFF_API void hotstuff_block_hash(const hotstuff_block *block, hotstuff_hash *out);
+
+/**
+ * The hash of the block it builds on; the genesis hash for the first block. [any]
+ *
+ * @param block  the block
+ * @param out    receives the hash; zero for NULL
+ */
+HOTSTUFF_API
+void hotstuff_block_parent_hash(const hotstuff_block *block,
+                                hotstuff_hash *out);
+
+/**
+ * The SHA-256 of its data. [any]
+ *
+ * @param block  the block
+ * @param out    receives the hash; zero for NULL
+ */
+HOTSTUFF_API void hotstuff_block_data_hash(const hotstuff_block *block, hotstuff_hash *out);
+
+/**
+ * Its distance from the genesis: 1 for the first block; 0 for NULL. [any]
+ *
+ * @param block  the block
+ */
+HOTSTUFF_API uint64_t hotstuff_block_height(const hotstuff_block *block);
+
+/**
+ * The epoch it was proposed in; 0 for NULL. [any]
+ *
+ * @param block  the block
+ */
+HOTSTUFF_API uint64_t hotstuff_block_epoch(const hotstuff_block *block);
+
+/**
+ * The view of its epoch that it was proposed in; 0 for NULL. [any]
+ *
+ * @param block  the block
+ */
+HOTSTUFF_API uint64_t hotstuff_block_view(const hotstuff_block *block);
+
+/**
+ * Its data, borrowed from it: what an app's propose_block made, or nothing if the library made the
+ * block alone. [any]
+ *
+ * @param block  the block
+ * @param out    receives the bytes; none for NULL
+ */
+HOTSTUFF_API void hotstuff_block_data(const hotstuff_block *block, hotstuff_bytes *out);
+
+/**
+ * The block as canonical bytes, for hotstuff_block_decode(). [any]
+ *
+ * @param block  the block
+ * @param out    receives the bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL  `block` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_encode(const hotstuff_block *block,
+                                      hotstuff_buffer **out);
+
+/**
+ * Reads what hotstuff_block_encode() wrote. It checks that the data is what the header names, and
+ * nothing else: whether the block is committed, or even valid, the bytes alone cannot say. [any]
+ *
+ * @param genesis  the chain's genesis hash, which is part of each block's name; see
+ *                 hotstuff_config_genesis_hash()
+ * @param bytes    the bytes; copied
+ * @param len      how many
+ * @param out      receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL       an argument is NULL
+ * @retval HOTSTUFF_E_DECODE     the bytes are no block, or no canonical one, or the data is not what
+ *                               the header names
+ * @retval HOTSTUFF_E_TOO_LARGE  larger than any block
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_decode(const hotstuff_hash *genesis,
+                                      const uint8_t *bytes,
+                                      size_t len,
+                                      hotstuff_block **out);
+
+/**
+ * Frees a block that you own. [any]
+ *
+ * @param block  the block; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_block_free(hotstuff_block *block);
+
+/* ================================================================================= the block tree */
+
+/**
+ * The value of a key in the app's state. [any]
+ *
+ * @param tree     the snapshot
+ * @param key      the key
+ * @param key_len  its length in bytes
+ * @param out      receives the value: yours, free it with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL       an argument is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  the state has no such key
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_state(const hotstuff_block_tree *tree,
+                                          const uint8_t *key,
+                                          size_t key_len,
+                                          hotstuff_buffer **out);
+
+/**
+ * A block by its hash, committed or not. [any]
+ *
+ * @param tree  the snapshot
+ * @param hash  the block's hash
+ * @param out   receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL       an argument is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  no such block is stored here
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_block(const hotstuff_block_tree *tree,
+                                          const hotstuff_hash *hash,
+                                          hotstuff_block **out);
+
+/**
+ * The committed block at a height. [any]
+ *
+ * @param tree    the snapshot
+ * @param height  from 1 to hotstuff_block_tree_committed_height()
+ * @param out     receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  no block is committed at that height; the genesis, at 0, is no block
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_block_at(const hotstuff_block_tree *tree,
+                                             uint64_t height,
+                                             hotstuff_block **out);
+
+/**
+ * The height of the last committed block; 0 while there is none. [any]
+ *
+ * @param tree  the snapshot
+ * @param out   receives the height
+ * @retval HOTSTUFF_E_NULL     `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_committed_height(const hotstuff_block_tree *tree,
+                                                     uint64_t *out);
+
+/**
+ * The highest quorum certificate that is known, as canonical bytes. [any]
+ *
+ * @param tree  the snapshot
+ * @param out   receives the bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL     `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_highest_qc(const hotstuff_block_tree *tree,
+                                               hotstuff_buffer **out);
+
+/**
+ * The validators of the current epoch. [any]
+ *
+ * @param tree  the snapshot
+ * @param out   receives the set: yours, free it with hotstuff_validator_set_free()
+ * @retval HOTSTUFF_E_NULL     `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_validators(const hotstuff_block_tree *tree,
+                                               hotstuff_validator_set **out);
+
+/**
+ * Committed blocks from a height upward. The iterator holds the snapshot: it may outlive
+ * hotstuff_block_tree_free(), and the pages stay pinned until it is freed. [any]
+ *
+ * @param tree    the snapshot
+ * @param height  where to begin; 0 and 1 both mean the first block
+ * @param out     receives the iterator: yours, free it with hotstuff_block_iter_free()
+ * @retval HOTSTUFF_E_NULL  `tree` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_iter(const hotstuff_block_tree *tree,
+                                         uint64_t height,
+                                         hotstuff_block_iter **out);
+
+/**
+ * The next block. [serial]
+ *
+ * @param iter  the iterator
+ * @param out   receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL     `iter` or `out` is NULL
+ * @retval HOTSTUFF_E_DONE     there are no more
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_iter_next(hotstuff_block_iter *iter,
+                                         hotstuff_block **out);
+
+/**
+ * Frees an iterator. [any]
+ *
+ * @param iter  the iterator; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_block_iter_free(hotstuff_block_iter *iter);
+
+/**
+ * Frees a snapshot that you own. [any]
+ *
+ * @param tree  the snapshot; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_block_tree_free(hotstuff_block_tree *tree);
+
+/* ========================================================================= what a replica is told */
+
+/**
+ * Commit rule: three certificates in consecutive views commit a block (HotStuff). The default.
+ */
+#define HOTSTUFF_COMMIT_RULE_THREE_CHAIN 0
+
+/**
+ * Commit rule: two certificates in consecutive views commit a block (Jolteon): one round sooner.
+ */
+#define HOTSTUFF_COMMIT_RULE_TWO_CHAIN 1
+
+/**
+ * To whom votes go: to all with up to 20 validators, to the next leader beyond. The default.
+ */
+#define HOTSTUFF_VOTE_TO_AUTO 0
+
+/**
+ * To whom votes go: to everyone. A dead next leader costs nothing extra.
+ */
+#define HOTSTUFF_VOTE_TO_ALL 1
+
+/**
+ * To whom votes go: only to the leader of the next view. The fewest messages.
+ */
+#define HOTSTUFF_VOTE_TO_NEXT_LEADER 2
+
+/**
+ * What a crash may take: nothing. Every step is synced to the disk before a word of it is said.
+ * The default.
+ */
+#define HOTSTUFF_DURABILITY_SYNCED 0
+
+/**
+ * What a crash may take: nothing if the process dies, much if the machine does (power loss, kernel
+ * crash). A replica that has lost its memory may then vote twice: if that can happen to more than
+ * a third of the power at once, the chain is not safe. Far faster.
+ */
+#define HOTSTUFF_DURABILITY_PROCESS_CRASH 1
+
+/**
+ * Makes a config with the defaults. Required before a replica can be opened: the chain id, the
+ * genesis validators and the data directory. [any]
+ *
+ * @param out  receives the config: yours, free it with hotstuff_config_free()
+ * @retval HOTSTUFF_E_NULL  `out` is NULL
+ */
+HOTSTUFF_API HOTSTUFF_NODISCARD hotstuff_status hotstuff_config_new(hotstuff_config **out);
+
+/**
+ * Which chain this is. Required. Part of the genesis, and through it of every signature: no
+ * message of one chain means anything on another. The same on all replicas. [serial]
+ *
+ * @param cfg       the config
+ * @param chain_id  any number
+ * @retval HOTSTUFF_E_NULL  `cfg` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_chain_id(hotstuff_config *cfg,
+                                             uint64_t chain_id);
+
+/**
+ * The validators that the chain begins with. Required. Part of the genesis: the same on all
+ * replicas, in any order. [serial]
+ *
+ * @param cfg  the config
+ * @param set  at least one validator; copied
+ * @retval HOTSTUFF_E_NULL              `cfg` or `set` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the set is empty
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_genesis_validators(hotstuff_config *cfg,
+                                                       const hotstuff_validator_set *set);
+
+/**
+ * Sets one key of the app's state that the chain begins with. None are needed. Part of the genesis:
+ * the same on all replicas. Of two calls for one key the later stands. [serial]
+ *
+ * @param cfg        the config
+ * @param key        the key; copied
+ * @param key_len    1 to 500 bytes
+ * @param value      the value; copied
+ * @param value_len  0 to 16 MiB
+ * @retval HOTSTUFF_E_NULL              `cfg` or `key` is NULL, or `value` is and `value_len` is not 0
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
+ * @retval HOTSTUFF_E_TOO_LARGE         the key or the value is longer than that
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_genesis_state(hotstuff_config *cfg,
+                                                  const uint8_t *key,
+                                                  size_t key_len,
+                                                  const uint8_t *value,
+                                                  size_t value_len);
+
+/**
+ * The commit rule of the chain. Part of the genesis: the same on all replicas. Default:
+ * ::HOTSTUFF_COMMIT_RULE_THREE_CHAIN. [serial]
+ *
+ * @param cfg   the config
+ * @param rule  one of the HOTSTUFF_COMMIT_RULE_ numbers
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `rule` is none of them
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_commit_rule(hotstuff_config *cfg,
+                                                uint32_t rule);
+
+/**
+ * How long a leader whose app has nothing to propose waits for work before it proposes an empty
+ * block. Longer is quieter; shorter finds dead peers sooner. Part of the genesis: the same on all
+ * replicas. Default: 5000. [serial]
+ *
+ * @param cfg          the config
+ * @param max_idle_ms  milliseconds, 1 to 86400000 (a day)
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of that range
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_max_idle_ms(hotstuff_config *cfg,
+                                                uint32_t max_idle_ms);
+
+/**
+ * The most data that a block may carry. Part of the genesis: the same on all replicas. Default:
+ * 1048576 (1 MiB). [serial]
+ *
+ * @param cfg    the config
+ * @param bytes  bytes, 1 to 67108864 (64 MiB)
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of that range
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_max_block_bytes(hotstuff_config *cfg,
+                                                    uint64_t bytes);
+
+/**
+ * The hash of the genesis: of the chain id, the validators, the first state, the commit rule,
+ * max_idle and the block limit. Replicas work together only if theirs are equal: operators compare
+ * it before they start a chain. [any]
+ *
+ * @param cfg  the config
+ * @param out  receives the hash
+ * @retval HOTSTUFF_E_NULL   `cfg` or `out` is NULL
+ * @retval HOTSTUFF_E_STATE  the chain id or the genesis validators are not set
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_genesis_hash(const hotstuff_config *cfg,
+                                             hotstuff_hash *out);
+
+/**
+ * The most bytes that any message of this chain has: what a transport must be able to carry. It
+ * follows from the block limit. [any]
+ *
+ * @param cfg  the config
+ * @param out  receives the number
+ * @retval HOTSTUFF_E_NULL  `cfg` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_max_message_bytes(const hotstuff_config *cfg,
+                                                  uint64_t *out);
+
+/**
+ * The key that the replica signs with. Without one it is a listener: it follows the chain and
+ * serves it, and never votes. A key that is not in the validator set makes a listener too. Never
+ * run two replicas with one key: they would vote against each other. [serial]
+ *
+ * @param cfg  the config
+ * @param key  the key pair; copied
+ * @retval HOTSTUFF_E_NULL  `cfg` or `key` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_keypair(hotstuff_config *cfg,
+                                            const hotstuff_keypair *key);
+
+/**
+ * Where the replica keeps its block tree and its voting record. Required. The directory is locked
+ * while a replica has it open. Losing or restoring an old copy of it may make a validator vote
+ * twice: treat it like the key. [serial]
+ *
+ * @param cfg   the config
+ * @param path  path of a directory, UTF-8; copied
+ * @retval HOTSTUFF_E_NULL              `cfg` or `path` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `path` is empty or not UTF-8
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_data_dir(hotstuff_config *cfg,
+                                             const char *path);
+
+/**
+ * Whether hotstuff_replica_open() may create the directory and begin the chain in it. Default
+ * false: a missing or empty directory is ::HOTSTUFF_E_NOT_FOUND, so that a disk that was not
+ * mounted never becomes a validator without memory. True for the first start only. [serial]
+ *
+ * @param cfg     the config
+ * @param create  whether it may
+ * @retval HOTSTUFF_E_NULL  `cfg` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_create(hotstuff_config *cfg,
+                                           bool create);
+
+/**
+ * The most that the database may grow to. It is address space, not disk: the file is sparse. A
+ * replica whose map is full halts; it goes on after it is opened with a larger one. Default:
+ * 1099511627776 (1 TiB). [serial]
+ *
+ * @param cfg    the config
+ * @param bytes  bytes, 16777216 (16 MiB) to 70368744177664 (64 TiB)
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of that range
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_map_size(hotstuff_config *cfg,
+                                             uint64_t bytes);
+
+/**
+ * What a crash may take. Default: ::HOTSTUFF_DURABILITY_SYNCED. [serial]
+ *
+ * @param cfg         the config
+ * @param durability  one of the HOTSTUFF_DURABILITY_ numbers
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `durability` is none of them
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_durability(hotstuff_config *cfg,
+                                               uint32_t durability);
+
+/**
+ * How long a view lasts before it is given up, if nothing goes wrong and if all does: the wait
+ * doubles with each view that fails. The longest must exceed four message delays of the real
+ * network. May differ between replicas, but not by much. Default: 1000, 60000. [serial]
+ *
+ * @param cfg         the config
+ * @param initial_ms  milliseconds, 1 to 86400000 (a day)
+ * @param max_ms      milliseconds, `initial_ms` to 86400000
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges; neither is set
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_view_timeout_ms(hotstuff_config *cfg,
+                                                    uint32_t initial_ms,
+                                                    uint32_t max_ms);
+
+/**
+ * To whom votes go. May differ between replicas. Default: ::HOTSTUFF_VOTE_TO_AUTO. [serial]
+ *
+ * @param cfg      the config
+ * @param vote_to  one of the HOTSTUFF_VOTE_TO_ numbers
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `vote_to` is none of them
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_vote_to(hotstuff_config *cfg,
+                                            uint32_t vote_to);
+
+/**
+ * How the replica catches up with the others. Default: 256, 2000. [serial]
+ *
+ * @param cfg                  the config
+ * @param request_limit        blocks asked for at once, 1 to 1024
+ * @param response_timeout_ms  milliseconds that a peer has to answer, 1 to 86400000 (a day)
+ * @retval HOTSTUFF_E_NULL              `cfg` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_sync(hotstuff_config *cfg,
+                                         uint32_t request_limit,
+                                         uint32_t response_timeout_ms);
+
+/**
+ * Frees a config. Replicas opened with it keep their copy. [any]
+ *
+ * @param cfg  the config; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
+
+/**
+ * Sets an option by its name: for settings that newer libraries have and your header has not, and
+ * for config files. [serial]
+ *
+ * | name                         | value                                             | default       |
+ * |------------------------------|---------------------------------------------------|---------------|
+ * | "chain.id"                   | a number                                          | (required)    |
+ * | "chain.commit_rule"          | "three_chain", "two_chain"                        | three_chain   |
+ * | "chain.max_idle_ms"          | milliseconds, 1 to 86400000                       | 5000          |
+ * | "chain.max_block_bytes"      | bytes, 1 to 67108864                              | 1048576       |
+ * | "storage.data_dir"           | a path                                            | (required)    |
+ * | "storage.create"             | "true", "false"                                   | false         |
+ * | "storage.map_bytes"          | bytes, 16777216 to 70368744177664                 | 1099511627776 |
+ * | "storage.durability"         | "synced", "process_crash"                         | synced        |
+ * | "pacemaker.base_ms"          | milliseconds of the first time-out, 1 to 86400000 | 1000          |
+ * | "pacemaker.max_ms"           | milliseconds of the longest, "pacemaker.base_ms" to 86400000 | 60000 |
+ * | "vote_to"                    | "auto", "all", "next_leader"                      | auto          |
+ * | "sync.request_limit"         | blocks, 1 to 1024                                 | 256           |
+ * | "sync.response_timeout_ms"   | milliseconds, 1 to 86400000                       | 2000          |
+ * | "sync.interval_ms"           | after so many milliseconds without news, a peer is asked; 1 to 86400000 | 10000 |
+ * | "limits.pending_blocks_max"  | blocks that await commit, 8 to 1048576            | 1024          |
+ * | "limits.pending_bytes_max"   | bytes of their data, 65536 to 1099511627776       | 268435456     |
+ * | "limits.views_ahead_max"     | views ahead of the current one whose messages are kept, 1 to 65536 | 32 |
+ *
+ * @param cfg    the config
+ * @param name   one of these names
+ * @param value  its value; numbers are decimal digits
+ * @retval HOTSTUFF_E_NULL              an argument is NULL
+ * @retval HOTSTUFF_E_UNSUPPORTED       this library knows no option of that name
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the option has no such value; nothing is changed
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_option(hotstuff_config *cfg,
+                                           const char *name,
+                                           const char *value);
+
+/* ======================================================================================== the app */
+
+/**
+ * From propose_block: there is nothing to propose. The app is asked again after
+ * hotstuff_replica_notify(), or when the chain has been idle for max_idle.
+ */
+#define HOTSTUFF_PROPOSE_DEFER 1
+
+/**
+ * From validate_block: no correct leader proposes this block.
+ */
+#define HOTSTUFF_BLOCK_INVALID 0
+
+/**
+ * From validate_block: the block is right.
+ */
+#define HOTSTUFF_BLOCK_VALID 1
+
+/**
+ * The app: what is replicated. It is a deterministic function of a block and the state of its
+ * parent: the same answer on every replica, today and after a restart. It keeps what must last in
+ * the state updates and nowhere else.
+ *
+ * The callbacks of one replica run on one thread, one at a time. They may take long: that costs
+ * the view, not the replica. They may call any function that is not tagged [not-in-callback].
+ */
+typedef struct hotstuff_app_callbacks {
+    /**
+     * Set by hotstuff_app_callbacks_init().
+     */
+    size_t struct_size;
+    /**
+     * Given to each callback; the library does not look at it.
+     */
+    void *userdata;
+    /**
+     * Frees userdata: called once, after the last other callback has returned, on any thread. May
+     * be NULL.
+     */
+    void (*destroy)(void *userdata);
+    /**
+     * Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
+     * ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
+     * proposed in this view. Required.
+     */
+    int32_t (*propose_block)(void *userdata,
+                             const hotstuff_propose_block_request *request,
+                             hotstuff_updates *updates);
+    /**
+     * Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or return
+     * ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the replica
+     * does not vote, and nothing is held against the leader. Also asked about blocks of its own.
+     * Required.
+     */
+    int32_t (*validate_block)(void *userdata,
+                              const hotstuff_validate_block_request *request,
+                              hotstuff_updates *updates);
+} hotstuff_app_callbacks;
+
+/**
+ * The data of the block that is proposed. Of two calls the later stands. Ignored in
+ * validate_block. [serial]
+ *
+ * @param updates  the answer
+ * @param data     the bytes; copied
+ * @param len      how many: at least 1, at most hotstuff_config_set_max_block_bytes()
+ * @retval HOTSTUFF_E_NULL              `updates` or `data` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `len` is 0: return ::HOTSTUFF_PROPOSE_DEFER if there is no
+ *                                      work, empty blocks are the library's own
+ * @retval HOTSTUFF_E_TOO_LARGE         the block limit
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_updates_set_data(hotstuff_updates *updates,
+                                          const uint8_t *data,
+                                          size_t len);
+
+/**
+ * Sets one key of the app's state. Updates are made in the order of the calls. A block may make
+ * 262144 of them, of 256 MiB together. [serial]
+ *
+ * @param updates    the answer
+ * @param key        the key; copied
+ * @param key_len    1 to 500 bytes
+ * @param value      the value; copied
+ * @param value_len  0 to 16 MiB
+ * @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL, or `value` is and `value_len` is
+ *                                      not 0
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
+ * @retval HOTSTUFF_E_TOO_LARGE         one of the limits
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_updates_set_state(hotstuff_updates *updates,
+                                           const uint8_t *key,
+                                           size_t key_len,
+                                           const uint8_t *value,
+                                           size_t value_len);
+
+/**
+ * Deletes one key of the app's state, whether or not it is there. [serial]
+ *
+ * @param updates  the answer
+ * @param key      the key; copied
+ * @param key_len  1 to 500 bytes
+ * @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
+ * @retval HOTSTUFF_E_TOO_LARGE         one of the limits of hotstuff_updates_set_state()
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_updates_delete_state(hotstuff_updates *updates,
+                                              const uint8_t *key,
+                                              size_t key_len);
+
+/**
+ * Gives a validator a power, from the epoch on that begins once the block is committed. Of two
+ * calls for one validator the later stands. [serial]
+ *
+ * @param updates  the answer
+ * @param key      the validator
+ * @param power    its voting power; 0 removes it
+ * @retval HOTSTUFF_E_NULL       `updates` or `key` is NULL
+ * @retval HOTSTUFF_E_TOO_LARGE  the block has 2048 such updates already
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_updates_set_validator(hotstuff_updates *updates,
+                                               const hotstuff_validator_address *key,
+                                               uint64_t power);
+
+/**
+ * The view in which the block will be proposed; 0 for NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+uint64_t hotstuff_propose_block_request_cur_view(const hotstuff_propose_block_request *request);
+
+/**
+ * The hash of the block to build on; the genesis hash for the first block. [any]
+ *
+ * @param request  the request
+ * @param out      receives the hash; zero if `request` is NULL
+ */
+HOTSTUFF_API
+void hotstuff_propose_block_request_prev_block(const hotstuff_propose_block_request *request,
+                                               hotstuff_hash *out);
+
+/**
+ * The chain, with the state as of the block to build on. Borrowed: valid during the callback. NULL
+ * for NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+const hotstuff_block_tree *hotstuff_propose_block_request_block_tree(const hotstuff_propose_block_request *request);
+
+/**
+ * The view that the replica is in; 0 for NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+uint64_t hotstuff_validate_block_request_cur_view(const hotstuff_validate_block_request *request);
+
+/**
+ * The block in question. Its data may be empty: the library made it alone. Borrowed: valid during
+ * the callback. NULL for NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+const hotstuff_block *hotstuff_validate_block_request_proposed_block(const hotstuff_validate_block_request *request);
+
+/**
+ * The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL for
+ * NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+const hotstuff_block_tree *hotstuff_validate_block_request_block_tree(const hotstuff_validate_block_request *request);
+
+/**
+ * Whether the replica is catching up: the block has a certificate already. False for NULL. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+bool hotstuff_validate_block_request_is_sync(const hotstuff_validate_block_request *request);
+
+/**
+ * Zeroes a table and notes its size. Call it before you fill the table. [any]
+ *
+ * @param table        the table
+ * @param struct_size  `sizeof *table`
+ */
+HOTSTUFF_API
+void hotstuff_app_callbacks_init(hotstuff_app_callbacks *table,
+                                 size_t struct_size);
+
+/* ==================================================================================== the network */
+
+/**
+ * A transport of your own. All but receive() may be called from several threads of the library at
+ * once, also while receive() waits, and must not block.
+ *
+ * It may lose, delay, repeat and reorder messages. What it must do is say truly who sent a message:
+ * not for safety, every message is signed, but so that a peer's flood costs that peer and no other.
+ */
+typedef struct hotstuff_network_callbacks {
+    /**
+     * Set by hotstuff_network_callbacks_init().
+     */
+    size_t struct_size;
+    /**
+     * Given to each callback; the library does not look at it.
+     */
+    void *userdata;
+    /**
+     * Frees userdata: called once, after the last other callback has returned, on any thread. May
+     * be NULL.
+     */
+    void (*destroy)(void *userdata);
+    /**
+     * `peer` is a validator: keep a connection to it. Called when the replica starts, for each
+     * validator but itself, and when a validator is added. The result is ignored. May be NULL.
+     */
+    int32_t (*connect)(void *userdata, const hotstuff_validator_address *peer);
+    /**
+     * `peer` is a validator no longer. The result is ignored. May be NULL.
+     */
+    int32_t (*disconnect)(void *userdata, const hotstuff_validator_address *peer);
+    /**
+     * Queues a message for a peer; the bytes are valid during the call. If it cannot be queued,
+     * return ::HOTSTUFF_E_WOULD_BLOCK: the message is lost, and the protocol sends again. Required.
+     */
+    int32_t (*send)(void *userdata,
+                    const hotstuff_validator_address *peer,
+                    const uint8_t *message,
+                    size_t len);
+    /**
+     * Queues a message for every connected peer but oneself. NULL: the library calls send() for
+     * each peer that it has asked to connect.
+     */
+    int32_t (*broadcast)(void *userdata, const uint8_t *message, size_t len);
+    /**
+     * Waits for a message, at most `timeout_ms` milliseconds: hotstuff_inbox_put() and
+     * ::HOTSTUFF_OK, or ::HOTSTUFF_E_TIMEOUT, or ::HOTSTUFF_E_CLOSED if none will ever come. Called
+     * from one thread only. It must wait: after one that returns early with nothing, the library
+     * waits a little itself. NULL: the host calls hotstuff_replica_deliver() instead.
+     */
+    int32_t (*receive)(void *userdata, uint32_t timeout_ms, hotstuff_inbox *inbox);
+    /**
+     * Makes the receive() that waits return, or else the next one. May be NULL: then receive() is
+     * called with at most 100 ms.
+     */
+    void (*wake)(void *userdata);
+} hotstuff_network_callbacks;
+
+/**
+ * Hands over a received message. At most one in each call of receive(). [any]
+ *
+ * @param inbox    what receive() was given
+ * @param from     the peer, as the transport has authenticated it
+ * @param message  the bytes; copied
+ * @param len      how many; at most hotstuff_config_max_message_bytes()
+ * @retval HOTSTUFF_E_NULL       an argument is NULL
+ * @retval HOTSTUFF_E_TOO_LARGE  longer than any message of this chain: drop it
+ * @retval HOTSTUFF_E_STATE      there is a message in it already
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_inbox_put(hotstuff_inbox *inbox,
+                                   const hotstuff_validator_address *from,
+                                   const uint8_t *message,
+                                   size_t len);
+
+/**
+ * Zeroes a table and notes its size. Call it before you fill the table. [any]
+ *
+ * @param table        the table
+ * @param struct_size  `sizeof *table`
+ */
+HOTSTUFF_API
+void hotstuff_network_callbacks_init(hotstuff_network_callbacks *table,
+                                     size_t struct_size);
+
+/**
+ * Makes a network of a table of callbacks. On ::HOTSTUFF_OK the library has taken over userdata,
+ * and will call destroy(). [any]
+ *
+ * @param table  the table; copied
+ * @param out    receives the network: yours, until hotstuff_replica_open() takes it
+ * @retval HOTSTUFF_E_NULL              `table`, `out` or send() is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_network_from_callbacks(const hotstuff_network_callbacks *table,
+                                                hotstuff_network **out);
+
+/**
+ * Frees a network that no replica has taken. [any]
+ *
+ * @param network  the network; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_network_free(hotstuff_network *network);
+
+/* =============================================================================== the network: TCP */
+
+/**
+ * Makes a TCP config that listens nowhere and knows nobody. [any]
+ *
+ * @param out  receives the config: yours, free it with hotstuff_tcp_config_free()
+ * @retval HOTSTUFF_E_NULL  `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_new(hotstuff_tcp_config **out);
+
+/**
+ * Where to listen. Without it the network only dials. [serial]
+ *
+ * @param cfg   the config
+ * @param addr  host:port, UTF-8, copied: "0.0.0.0:9000", "[::1]:0"; port 0 picks a free one, see
+ *              hotstuff_network_local_addr()
+ * @retval HOTSTUFF_E_NULL              `cfg` or `addr` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `addr` is not UTF-8
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_set_listen(hotstuff_tcp_config *cfg,
+                                               const char *addr);
+
+/**
+ * Where a peer listens, and the key it must prove. Of two calls for one peer the later
+ * stands. [serial]
+ *
+ * @param cfg   the config
+ * @param peer  the peer's public key
+ * @param addr  host:port, UTF-8, copied: "replica1.example.org:9000", "[2001:db8::1]:9000". The name
+ *              is looked up whenever a connection is made
+ * @retval HOTSTUFF_E_NULL              an argument is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `addr` is not UTF-8
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_add_peer(hotstuff_tcp_config *cfg,
+                                             const hotstuff_validator_address *peer,
+                                             const char *addr);
+
+/**
+ * How many connections of unknown keys are let in: replicas that follow the chain without being
+ * validators. Default 0: none. [serial]
+ *
+ * @param cfg          the config
+ * @param connections  how many at once
+ * @retval HOTSTUFF_E_NULL  `cfg` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_set_max_listeners(hotstuff_tcp_config *cfg,
+                                                      uint32_t connections);
+
+/**
+ * The longest message either way. A peer that sends a longer one is cut off. Default: 8388608
+ * (8 MiB). [serial]
+ *
+ * @param cfg    the config
+ * @param bytes  at least what hotstuff_config_max_message_bytes() gives, and less than
+ *               hotstuff_tcp_config_set_queue_bytes(); hotstuff_network_tcp() and
+ *               hotstuff_replica_open() check it
+ * @retval HOTSTUFF_E_NULL       `cfg` is NULL
+ * @retval HOTSTUFF_E_TOO_LARGE  beyond the address space
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_set_max_message_bytes(hotstuff_tcp_config *cfg,
+                                                          uint64_t bytes);
+
+/**
+ * Messages that wait to be sent to one peer. When it is full, messages to that peer are lost, and
+ * the protocol sends again. Votes have a queue of their own that no large block can hold up.
+ * Default: 16777216 (16 MiB). [serial]
+ *
+ * @param cfg    the config
+ * @param bytes  bytes for each peer; more than hotstuff_tcp_config_set_max_message_bytes()
+ * @retval HOTSTUFF_E_NULL  `cfg` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_set_queue_bytes(hotstuff_tcp_config *cfg,
+                                                    uint64_t bytes);
+
+/**
+ * Frees a TCP config. Networks made with it keep their copy. [any]
+ *
+ * @param cfg  the config; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_tcp_config_free(hotstuff_tcp_config *cfg);
+
+/**
+ * Opens a TCP mesh under TLS 1.3, in which each end proves its Ed25519 key (raw public keys, RFC
+ * 7250); keys that are not configured are refused. It listens at once, and connects when a replica
+ * that has taken it starts. [any]
+ *
+ * @param cfg  the config; copied
+ * @param key  the key that this end proves: the validator's own; copied
+ * @param out  receives the network: yours, until hotstuff_replica_open() takes it
+ * @param err  receives a described error, yours; may be NULL
+ * @retval HOTSTUFF_E_NULL              `cfg`, `key` or `out` is NULL
+ * @retval HOTSTUFF_E_IO                the address to listen on cannot be had
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or a
+ *                                      limit does not fit the others
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_network_tcp(const hotstuff_tcp_config *cfg,
+                                     const hotstuff_keypair *key,
+                                     hotstuff_network **out,
+                                     hotstuff_error **err);
+
+/**
+ * Where a TCP network listens, with the port it was given: "127.0.0.1:40213". To be asked before a
+ * replica takes the network. [any]
+ *
+ * @param network  the network
+ * @param out      receives the text, not terminated by NUL: yours, free it with
+ *                 hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL         `network` or `out` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND    it does not listen
+ * @retval HOTSTUFF_E_UNSUPPORTED  it is not a TCP network
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
+                                            hotstuff_buffer **out);
+
+/* ========================================================================================= events */
+
+/**
+ * Event: a view has begun. epoch, view, peer: its leader.
+ */
+#define HOTSTUFF_EVENT_START_VIEW 1
+
+/**
+ * Event: this replica has proposed a block. epoch, view, height, block.
+ */
+#define HOTSTUFF_EVENT_PROPOSED 2
+
+/**
+ * Event: this replica has voted. epoch, view, block.
+ */
+#define HOTSTUFF_EVENT_VOTED 3
+
+/**
+ * Event: this replica has collected a quorum of votes. epoch, view, block.
+ */
+#define HOTSTUFF_EVENT_QC_COLLECTED 4
+
+/**
+ * Event: a block is committed. epoch, view, height, block.
+ */
+#define HOTSTUFF_EVENT_COMMITTED 5
+
+/**
+ * Event: a view has run out. epoch, view.
+ */
+#define HOTSTUFF_EVENT_VIEW_TIMEOUT 6
+
+/**
+ * Event: catching up has begun. peer: who is asked.
+ */
+#define HOTSTUFF_EVENT_SYNC_STARTED 8
+
+/**
+ * Event: catching up has ended. height.
+ */
+#define HOTSTUFF_EVENT_SYNC_FINISHED 9
+
+/**
+ * Event: the bounded queue of events has overflowed. count: how many were lost.
+ */
+#define HOTSTUFF_EVENT_DROPPED 11
+
+/**
+ * Event: the replica has stopped itself; the message says why and what to do.
+ */
+#define HOTSTUFF_EVENT_FATAL 12
+
+/**
+ * Event: a quorum has certified a block that this replica's app calls invalid. height, block.
+ */
+#define HOTSTUFF_EVENT_DIVERGED 13
+
+/**
+ * Event: the app has failed, or has answered what it must not.
+ */
+#define HOTSTUFF_EVENT_APP_FAILED 14
+
+/**
+ * Event: a peer was asked for blocks in vain. peer.
+ */
+#define HOTSTUFF_EVENT_SYNC_FAILED 15
+
+/**
+ * Event: a leader has proposed a block that breaks a rule. epoch, view, block, peer: the leader.
+ */
+#define HOTSTUFF_EVENT_BLOCK_REFUSED 16
+
+/**
+ * Event: too many blocks await commit: only empty ones are proposed and accepted. count.
+ */
+#define HOTSTUFF_EVENT_TOO_MANY_PENDING 17
+
+/**
+ * Who is told what happens in a replica.
+ */
+typedef struct hotstuff_event_callbacks {
+    /**
+     * Set by hotstuff_event_callbacks_init().
+     */
+    size_t struct_size;
+    /**
+     * Given to each callback; the library does not look at it.
+     */
+    void *userdata;
+    /**
+     * Frees userdata: called once, after the last other callback has returned, on any thread. May
+     * be NULL.
+     */
+    void (*destroy)(void *userdata);
+    /**
+     * Something has happened. Called on one thread, in order; `event` is valid during the call. If
+     * it is slow, events are lost and counted: they never hold up the replica. Required.
+     */
+    void (*on_event)(void *userdata, const hotstuff_event *event);
+} hotstuff_event_callbacks;
+
+/**
+ * What happened: one of the HOTSTUFF_EVENT_ numbers. New ones will come: ignore those that you do
+ * not know. 0 for NULL. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint32_t hotstuff_event_kind(const hotstuff_event *event);
+
+/**
+ * When it happened: nanoseconds of Unix time; 0 for NULL. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint64_t hotstuff_event_time_ns(const hotstuff_event *event);
+
+/**
+ * The epoch it is about; 0 if its kind has none. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint64_t hotstuff_event_epoch(const hotstuff_event *event);
+
+/**
+ * The view it is about; 0 if its kind has none. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint64_t hotstuff_event_view(const hotstuff_event *event);
+
+/**
+ * The height it is about; 0 if its kind has none. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint64_t hotstuff_event_height(const hotstuff_event *event);
+
+/**
+ * How many; 0 if its kind has no count. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API uint64_t hotstuff_event_count(const hotstuff_event *event);
+
+/**
+ * What happened, and what to do about it if something is to be done: a sentence in English, UTF-8,
+ * valid during the callback. Never NULL. [any]
+ *
+ * @param event  the event
+ */
+HOTSTUFF_API const char *hotstuff_event_message(const hotstuff_event *event);
+
+/**
+ * The block it is about; false, and `out` unchanged, if there is none. [any]
+ *
+ * @param event  the event
+ * @param out    receives the block's hash; may be NULL
+ */
+HOTSTUFF_API bool hotstuff_event_block(const hotstuff_event *event, hotstuff_hash *out);
+
+/**
+ * The validator it is about; false, and `out` unchanged, if there is none. [any]
+ *
+ * @param event  the event
+ * @param out    receives the validator's address; may be NULL
+ */
+HOTSTUFF_API
+bool hotstuff_event_peer(const hotstuff_event *event,
+                         hotstuff_validator_address *out);
+
+/**
+ * Zeroes a table and notes its size. Call it before you fill the table. [any]
+ *
+ * @param table        the table
+ * @param struct_size  `sizeof *table`
+ */
+HOTSTUFF_API
+void hotstuff_event_callbacks_init(hotstuff_event_callbacks *table,
+                                   size_t struct_size);
+
+/* ============================================================================= state and counters */
+
+/**
+ * Role: it follows the chain and serves it, and does not vote.
+ */
+#define HOTSTUFF_ROLE_LISTENER 0
+
+/**
+ * Role: its key is in the validator set.
+ */
+#define HOTSTUFF_ROLE_VALIDATOR 1
+
+/**
+ * Where a replica is, at one moment.
+ */
+typedef struct hotstuff_replica_info {
+    /**
+     * Set by hotstuff_replica_info_init().
+     */
+    size_t struct_size;
+    /**
+     * The reign of a validator set; 0 is the genesis's.
+     */
+    uint64_t epoch;
+    /**
+     * The view of the epoch that it is in.
+     */
+    uint64_t view;
+    /**
+     * The height of the last committed block; 0 while there is none.
+     */
+    uint64_t committed_height;
+    /**
+     * The view of the highest quorum certificate that it knows.
+     */
+    uint64_t highest_qc_view;
+    /**
+     * The height it is catching up to; 0 when it is not.
+     */
+    uint64_t sync_target_height;
+    /**
+     * One of the HOTSTUFF_ROLE_ numbers.
+     */
+    uint32_t role;
+    /**
+     * 1 if it has stopped itself, else 0.
+     */
+    uint32_t halted;
+} hotstuff_replica_info;
+
+/**
+ * Counters since the replica was opened. They only rise, but for the first two.
+ */
+typedef struct hotstuff_metrics {
+    /**
+     * Set by hotstuff_metrics_init().
+     */
+    size_t struct_size;
+    /**
+     * The view it is in.
+     */
+    uint64_t current_view;
+    /**
+     * The height of the last committed block.
+     */
+    uint64_t committed_height;
+    /**
+     * Blocks proposed.
+     */
+    uint64_t proposals;
+    /**
+     * Votes cast.
+     */
+    uint64_t votes;
+    /**
+     * Views that have run out.
+     */
+    uint64_t view_timeouts;
+    /**
+     * Messages received.
+     */
+    uint64_t messages_in;
+    /**
+     * Messages sent; a broadcast counts once.
+     */
+    uint64_t messages_out;
+    /**
+     * Bytes received.
+     */
+    uint64_t bytes_in;
+    /**
+     * Bytes sent; a broadcast counts once.
+     */
+    uint64_t bytes_out;
+    /**
+     * Messages received that were refused or dropped.
+     */
+    uint64_t messages_rejected;
+    /**
+     * Events that were lost because on_event was slow.
+     */
+    uint64_t events_dropped;
+    /**
+     * Transactions on the database.
+     */
+    uint64_t transactions;
+} hotstuff_metrics;
+
+/**
+ * Zeroes a struct and notes its size. Call it before the struct is filled. [any]
+ *
+ * @param info         the struct
+ * @param struct_size  `sizeof *info`
+ */
+HOTSTUFF_API
+void hotstuff_replica_info_init(hotstuff_replica_info *info,
+                                size_t struct_size);
+
+/**
+ * Zeroes a struct and notes its size. Call it before the struct is filled. [any]
+ *
+ * @param metrics      the struct
+ * @param struct_size  `sizeof *metrics`
+ */
+HOTSTUFF_API void hotstuff_metrics_init(hotstuff_metrics *metrics, size_t struct_size);
+
+/* ======================================================================================= replicas */
+
+/**
+ * Opens a replica, which does nothing yet. On ::HOTSTUFF_OK it takes over `network` (do not free
+ * it) and the app's userdata; otherwise both stay yours, and no destroy() is called. [any]
+ *
+ * @param cfg      the config; copied
+ * @param app      the app; the table is copied
+ * @param network  the network, which becomes the replica's
+ * @param out      receives the replica: yours, free it with hotstuff_replica_free()
+ * @param err      receives a described error, yours; may be NULL
+ * @retval HOTSTUFF_E_NULL              an argument or a required callback is NULL
+ * @retval HOTSTUFF_E_STATE             the chain id, the genesis validators or the data directory
+ *                                      is not set
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  settings do not fit together, or the app's table was not
+ *                                      initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the app's table sets callbacks that this library is too old
+ *                                      to know
+ * @retval HOTSTUFF_E_NOT_FOUND         there is no chain in the data directory; see
+ *                                      hotstuff_config_set_create()
+ * @retval HOTSTUFF_E_LOCKED            another replica has the data directory open
+ * @retval HOTSTUFF_E_GENESIS_MISMATCH  the data directory belongs to a chain with another genesis
+ * @retval HOTSTUFF_E_CORRUPT           the data directory is damaged, or not a replica's
+ * @retval HOTSTUFF_E_STORAGE           the database failed, or the disk or the map is full
+ * @retval HOTSTUFF_E_IO                the operating system refuses the directory
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_open(const hotstuff_config *cfg,
+                                      const hotstuff_app_callbacks *app,
+                                      hotstuff_network *network,
+                                      hotstuff_replica **out,
+                                      hotstuff_error **err);
+
+/**
+ * Sets who is told what happens. Once, before hotstuff_replica_start(). On ::HOTSTUFF_OK the
+ * library has taken over userdata, and will call destroy(). [any]
+ *
+ * @param replica  the replica
+ * @param table    the table; copied
+ * @retval HOTSTUFF_E_NULL              `replica`, `table` or on_event() is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+ * @retval HOTSTUFF_E_STATE             called before, or the replica was started
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_set_events(hotstuff_replica *replica,
+                                            const hotstuff_event_callbacks *table);
+
+/**
+ * Starts the replica's threads. Once. [any]
+ *
+ * @param replica  the replica
+ * @param err      receives a described error, yours; may be NULL
+ * @retval HOTSTUFF_E_NULL    `replica` is NULL
+ * @retval HOTSTUFF_E_STATE   it was started before, or stopped
+ * @retval HOTSTUFF_E_IO      the operating system gives no more threads
+ * @retval HOTSTUFF_E_HALTED  it has stopped itself; see hotstuff_replica_wait()
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_start(hotstuff_replica *replica,
+                                       hotstuff_error **err);
+
+/**
+ * Stops the replica and waits for its threads. After ::HOTSTUFF_OK no callback runs any more. A
+ * replica that is stopped, or was never started, is stopped again with ::HOTSTUFF_OK; none is
+ * started again. [any] [not-in-callback]
+ *
+ * @param replica     the replica
+ * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
+ * @retval HOTSTUFF_E_NULL       `replica` is NULL
+ * @retval HOTSTUFF_E_TIMEOUT    a callback has not returned in time: call again
+ * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_stop(hotstuff_replica *replica,
+                                      uint32_t timeout_ms);
+
+/**
+ * Stops the replica, however long it takes, and frees it. Snapshots stay. In a callback of this
+ * replica it returns at once, and the replica is stopped and freed when that callback has returned.
+ * No other call on it may be running, and none may follow. [any]
+ *
+ * @param replica  the replica; NULL is a no-op
+ */
+HOTSTUFF_API void hotstuff_replica_free(hotstuff_replica *replica);
+
+/**
+ * Delivers a message that the host has received: the input of a network without receive(). [any],
+ * also in callbacks
+ *
+ * @param replica  the replica
+ * @param from     the peer, as the transport has authenticated it
+ * @param message  the bytes; copied
+ * @param len      how many; at most hotstuff_config_max_message_bytes()
+ * @retval HOTSTUFF_E_NULL         an argument is NULL
+ * @retval HOTSTUFF_E_TOO_LARGE    longer than any message of this chain: drop it
+ * @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends again
+ * @retval HOTSTUFF_E_CLOSED       the replica is stopped or was never started
+ * @retval HOTSTUFF_E_HALTED       it has stopped itself; see hotstuff_replica_wait()
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_deliver(hotstuff_replica *replica,
+                                         const hotstuff_validator_address *from,
+                                         const uint8_t *message,
+                                         size_t len);
+
+/**
+ * There is work for the app: whoever leads asks its app again. Remembered until then. [any], also
+ * in callbacks
+ *
+ * @param replica  the replica
+ * @retval HOTSTUFF_E_NULL    `replica` is NULL
+ * @retval HOTSTUFF_E_CLOSED  it is stopped or was never started
+ * @retval HOTSTUFF_E_HALTED  it has stopped itself; see hotstuff_replica_wait()
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_notify(hotstuff_replica *replica);
+
+/**
+ * A consistent view of the chain and of the state as of the last committed block. Also of a replica
+ * that is not started, is stopped or has halted. [any], also in callbacks
+ *
+ * @param replica  the replica
+ * @param out      receives the snapshot: yours, free it with hotstuff_block_tree_free(), also after
+ *                 hotstuff_replica_free()
+ * @retval HOTSTUFF_E_NULL     `replica` or `out` is NULL
+ * @retval HOTSTUFF_E_STORAGE  the database failed, or too many snapshots are alive
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_snapshot(const hotstuff_replica *replica,
+                                          hotstuff_block_tree **out);
+
+/**
+ * The committed block after the one at a height, as soon as there is one. To be called in a loop
+ * with the height of the block before: all committed blocks, in order, none lost, from wherever the
+ * host left off. [any] [not-in-callback]
+ *
+ * @param replica       the replica
+ * @param after_height  the height of the last block that the host has seen; 0 for the first call
+ * @param timeout_ms    how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
+ * @param out           receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL       `replica` or `out` is NULL
+ * @retval HOTSTUFF_E_TIMEOUT    none is committed yet: call again
+ * @retval HOTSTUFF_E_CLOSED     it is stopped or was never started
+ * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
+ * @retval HOTSTUFF_E_STORAGE    the database failed
+ * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_next_committed(const hotstuff_replica *replica,
+                                                uint64_t after_height,
+                                                uint32_t timeout_ms,
+                                                hotstuff_block **out);
+
+/**
+ * Waits until a height is committed. [any] [not-in-callback]
+ *
+ * @param replica     the replica
+ * @param height      the height
+ * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
+ * @retval HOTSTUFF_E_NULL       `replica` is NULL
+ * @retval HOTSTUFF_E_TIMEOUT    it is not committed yet
+ * @retval HOTSTUFF_E_CLOSED     the replica is stopped or was never started
+ * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
+ * @retval HOTSTUFF_E_STORAGE    the database failed
+ * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_wait_committed(const hotstuff_replica *replica,
+                                                uint64_t height,
+                                                uint32_t timeout_ms);
+
+/**
+ * Waits until the replica is stopped by hotstuff_replica_stop(), or has stopped itself because it
+ * cannot go on safely, as when its disk is full. On a replica that has halted, only this function,
+ * hotstuff_replica_snapshot(), hotstuff_replica_get_info(), hotstuff_replica_metrics(),
+ * hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
+ *
+ * @param replica     the replica
+ * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
+ * @param err         receives a described error, yours: if halted, why and what to do; may be NULL
+ * @retval HOTSTUFF_E_NULL       `replica` is NULL
+ * @retval HOTSTUFF_E_TIMEOUT    it still runs
+ * @retval HOTSTUFF_E_HALTED     it has stopped itself
+ * @retval HOTSTUFF_E_CLOSED     it was never started
+ * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_wait(const hotstuff_replica *replica,
+                                      uint32_t timeout_ms,
+                                      hotstuff_error **err);
+
+/**
+ * Where the replica is. [any], also in callbacks
+ *
+ * @param replica  the replica
+ * @param out      initialised by hotstuff_replica_info_init(); receives the answer
+ * @retval HOTSTUFF_E_NULL              `replica` or `out` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `out` was not initialised
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_get_info(const hotstuff_replica *replica,
+                                          hotstuff_replica_info *out);
+
+/**
+ * Counters of the replica. [any], also in callbacks
+ *
+ * @param replica  the replica
+ * @param out      initialised by hotstuff_metrics_init(); receives the answer
+ * @retval HOTSTUFF_E_NULL              `replica` or `out` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `out` was not initialised
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_metrics(const hotstuff_replica *replica,
+                                         hotstuff_metrics *out);
+
+/* ===================================================================================== the logger */
+
+/**
+ * Log level: nothing. The default.
+ */
+#define HOTSTUFF_LOG_OFF 0
+
+/**
+ * Log level: a replica halts, diverges, or meets a bug.
+ */
+#define HOTSTUFF_LOG_ERROR 1
+
+/**
+ * Log level: what an operator should look into.
+ */
+#define HOTSTUFF_LOG_WARN 2
+
+/**
+ * Log level: what happens seldom: catching up, views that time out.
+ */
+#define HOTSTUFF_LOG_INFO 3
+
+/**
+ * Log level: each commit.
+ */
+#define HOTSTUFF_LOG_DEBUG 4
+
+/**
+ * Log level: each view, vote and proposal.
+ */
+#define HOTSTUFF_LOG_TRACE 5
+
+/**
+ * Receives a line of the log: its level, the part of the library that speaks, and a text without a
+ * newline; both texts are UTF-8 and valid during the call.
+ */
+typedef void (*hotstuff_log_fn)(void *userdata,
+                                int32_t level,
+                                const char *target,
+                                const char *message);
+
+/**
+ * Sets where the log goes, for the whole process: this library prints nothing. A replica's events
+ * go there too, if the logger is set before hotstuff_replica_start(). When the call returns, no
+ * call of the function that was set before is running. [any]
+ *
+ * @param fn         called from any thread, several at once; must not call this library, which
+ *                   would return ::HOTSTUFF_E_REENTRANT; must stay callable until it is replaced.
+ *                   NULL switches logging off
+ * @param userdata   given to `fn`; the library does not look at it
+ * @param max_level  the highest HOTSTUFF_LOG_ number that is logged
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  there is no such level; nothing is changed
+ * @retval HOTSTUFF_E_REENTRANT         called by `fn`
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_set_logger(hotstuff_log_fn fn,
+                                    void *userdata,
+                                    int32_t max_level);
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* HOTSTUFF_H */

@@ -1,0 +1,53 @@
+//! Who is calling back on this thread: a replica must not wait for its own callback.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::entry::{failure, Failure};
+use super::HOTSTUFF_E_REENTRANT;
+
+/// Names one replica, or one that is being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner(u64);
+
+thread_local! {
+    static RUNNING: RefCell<Vec<Owner>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Owner {
+    /// A name that nobody had before.
+    pub(super) fn new() -> Owner {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Owner(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a callback of this replica.
+    pub(super) fn call<R>(self, callback: impl FnOnce() -> R) -> R {
+        struct Pop;
+        impl Drop for Pop {
+            fn drop(&mut self) {
+                let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
+            }
+        }
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self));
+        let _pop = Pop;
+        callback()
+    }
+
+    /// Whether this thread is inside a callback of this replica.
+    pub(super) fn is_calling(self) -> bool {
+        RUNNING
+            .try_with(|running| running.borrow().contains(&self))
+            .unwrap_or(false)
+    }
+
+    /// # Errors
+    /// `HOTSTUFF_E_REENTRANT` inside a callback of this replica.
+    pub(super) fn not_in_callback(self, function: &str) -> Result<(), Failure> {
+        if self.is_calling() {
+            let text = format!("{function} waits, and a replica cannot wait for its own callback");
+            return Err(failure(HOTSTUFF_E_REENTRANT, text));
+        }
+        Ok(())
+    }
+}

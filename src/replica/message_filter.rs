@@ -1,0 +1,211 @@
+//! The message filter: everything from the network passes here, or nowhere.
+//!
+//! ```text
+//!   NetworkProvider.receive --+
+//!                             +--> decode --> window --> verify --+--> Alice
+//!   Replica::deliver ---------+                                   +--> sync server
+//! ```
+//!
+//! Each message pays with its own peer's account: a place in Alice's queue, a turn at the sync
+//! server, a share of the patience with nonsense. The filter never waits for Alice, and drops
+//! rather than blocks; what it drops it counts, by peer, kind and reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use crate::algorithm::verify::{Refusal, Verifier};
+use crate::algorithm::Input;
+use crate::messages::{
+    Message, MessageKind, Nudge, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
+};
+use crate::types::{codec, TimeoutCertificate, ValidatorAddress};
+
+use super::alice::ToAlice;
+use super::metrics::Reason;
+use super::peers::{Peers, Ticket};
+use super::shared::Shared;
+use super::sync_server::Job;
+use super::window::{Novelty, Window};
+
+/// How long one `receive` may wait. It is woken for everything that matters; this only bounds what
+/// a network without `wake` costs at the stop.
+pub(super) const RECEIVE_WAIT: Duration = Duration::from_secs(1);
+/// A `receive` that returns nothing before this time, and often, has nothing to wait on.
+const RECEIVE_TOO_SOON: Duration = Duration::from_millis(100);
+/// So many in a row, and the filter waits by itself: a closed network must not make it spin.
+const RECEIVE_TOO_SOON_MAX: u32 = 8;
+
+/// The thread's state.
+pub(super) struct MessageFilter {
+    pub(super) shared: Arc<Shared>,
+    pub(super) verifier: Verifier,
+    pub(super) peers: Peers,
+    pub(super) window: Window,
+    pub(super) sync_server: Sender<Job>,
+}
+
+impl MessageFilter {
+    /// Until the replica stops.
+    pub(super) fn run(mut self) {
+        let mut too_soon = 0;
+        while !self.shared.is_stopping() {
+            if let Some((from, bytes)) = self.shared.inbox.pop() {
+                too_soon = 0;
+                self.take(from, &bytes);
+            }
+            let wait = if self.shared.inbox.is_empty() {
+                RECEIVE_WAIT
+            } else {
+                Duration::ZERO
+            };
+            let began = self.shared.clock.now();
+            if let Some((from, bytes)) = self.shared.network.receive(wait) {
+                too_soon = 0;
+                self.take(from, &bytes);
+            } else if self.shared.clock.now().since(began) >= RECEIVE_TOO_SOON {
+                too_soon = 0;
+            } else if self.shared.inbox.is_empty() {
+                too_soon += 1;
+                if too_soon > RECEIVE_TOO_SOON_MAX {
+                    self.shared.inbox.wait(RECEIVE_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Judges one message, and counts it if it is dropped.
+    fn take(&mut self, from: ValidatorAddress, bytes: &[u8]) {
+        self.shared.counters.received(bytes.len());
+        if let Err((kind, reason)) = self.admit(from, bytes) {
+            self.shared.counters.reject(from, kind, reason);
+            if reason.is_fault() {
+                let now = self.shared.clock.now();
+                self.peers.account(&from).blame(now);
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        from: ValidatorAddress,
+        bytes: &[u8],
+    ) -> Result<(), (Option<MessageKind>, Reason)> {
+        if self.shared.me == Some(from) {
+            return Err((None, Reason::FromOneself));
+        }
+        if self.peers.account(&from).is_muted(self.shared.clock.now()) {
+            return Err((None, Reason::Muted));
+        }
+        let message = codec::decode::<Message>(bytes, self.shared.message_bytes_max)
+            .map_err(|error| (None, Reason::Decode(error)))?;
+        let kind = message.kind();
+        let admitted = match message {
+            Message::Progress(progress) => self.progress(from, progress, bytes),
+            Message::Sync(SyncMessage::Request(request)) => self.sync_request(from, request),
+            Message::Sync(SyncMessage::Response(response)) => {
+                self.sync_response(from, response, bytes.len())
+            }
+        };
+        admitted.map_err(|reason| (Some(kind), reason))
+    }
+
+    fn progress(
+        &mut self,
+        from: ValidatorAddress,
+        message: ProgressMessage,
+        bytes: &[u8],
+    ) -> Result<(), Reason> {
+        let now = self.shared.clock.now();
+        let place = self.shared.published.place();
+        let novelty = self.window.judge(now, place, &from, &message, bytes)?;
+        if novelty == Novelty::Old && !self.peers.account(&from).may_pass_old_certificate(now) {
+            return Err(Reason::LongPast);
+        }
+        let ticket = self.ticket(&from, bytes.len())?;
+        check_timeout_certificate(&message)?;
+        let message = self.verifier.progress(message).map_err(Reason::Refused)?;
+        if novelty == Novelty::Second {
+            return Err(Reason::Equivocation);
+        }
+        self.window
+            .record(now, place.at, &from, message.message(), bytes);
+        self.pass(Input::Progress { from, message }, ticket)
+    }
+
+    fn sync_request(&mut self, from: ValidatorAddress, request: SyncRequest) -> Result<(), Reason> {
+        let turn = self
+            .peers
+            .account(&from)
+            .sync_turn()
+            .ok_or(Reason::RequestInFlight)?;
+        let job = Job {
+            peer: from,
+            request,
+            turn,
+        };
+        self.sync_server
+            .try_send(job)
+            .map_err(|_| Reason::QueueFull)
+    }
+
+    fn sync_response(
+        &mut self,
+        from: ValidatorAddress,
+        response: SyncResponse,
+        bytes: usize,
+    ) -> Result<(), Reason> {
+        if !self.shared.published.take_asked(from) {
+            return Err(Reason::NotAsked);
+        }
+        let ticket = self.ticket(&from, bytes)?;
+        match self.verifier.sync_response(response) {
+            Ok(response) => self.pass(Input::Synced { from, response }, ticket),
+            Err(refusal) => {
+                self.pass(Input::SyncFailed { peer: from }, ticket)?;
+                Err(Reason::Refused(refusal))
+            }
+        }
+    }
+
+    fn ticket(&mut self, from: &ValidatorAddress, bytes: usize) -> Result<Ticket, Reason> {
+        self.peers.ticket(from, bytes).ok_or(Reason::QueueFull)
+    }
+
+    /// The queue holds all tickets that the validators can have; it is full only if a crowd of
+    /// listeners floods it together.
+    fn pass(&self, input: Input, ticket: Ticket) -> Result<(), Reason> {
+        let ticket = Some(ticket);
+        self.shared
+            .alice
+            .try_send(ToAlice::Input { input, ticket })
+            .map_err(|_| Reason::QueueFull)
+    }
+}
+
+/// The TC of a proposal is for the view before, or else whoever sent it has put it there.
+fn check_timeout_certificate(message: &ProgressMessage) -> Result<(), Reason> {
+    let (vote, tc) = match message {
+        ProgressMessage::Propose(Propose {
+            vote,
+            timeout_certificate: Some(tc),
+            ..
+        })
+        | ProgressMessage::Nudge(Nudge {
+            vote,
+            timeout_certificate: Some(tc),
+            ..
+        }) => (vote, tc),
+        _ => return Ok(()),
+    };
+    let TimeoutCertificate {
+        epoch, view_num, ..
+    } = tc;
+    let is_right = *epoch == vote.statement.epoch && view_num.next() == vote.statement.view_num;
+    if is_right {
+        Ok(())
+    } else {
+        Err(Reason::Refused(Refusal::Inconsistent))
+    }
+}

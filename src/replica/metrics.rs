@@ -1,0 +1,194 @@
+//! Counters. Written by all threads, read by whoever asks; bounded, like everything that a peer can
+//! make grow.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::algorithm::verify::Refusal;
+use crate::algorithm::Event;
+use crate::messages::MessageKind;
+use crate::types::codec::DecodeError;
+use crate::types::ValidatorAddress;
+
+/// Lines of the table of rejected messages. What comes beyond them is counted under the address
+/// that is all zeros.
+pub(super) const REJECTED_LINES_MAX: usize = 4_096;
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reason {
+    /// The bytes are no message.
+    Decode(DecodeError),
+    /// The message is not what it claims to be.
+    Refused(Refusal),
+    /// The network says that it comes from this replica.
+    FromOneself,
+    /// Its view is too far ahead to be kept.
+    FarAhead,
+    /// Its view is long past.
+    LongPast,
+    /// It has been passed on before.
+    Duplicate,
+    /// Its signer has said something else in the same view.
+    Equivocation,
+    /// More of its kind, signer and view than anyone needs.
+    TooMany,
+    /// The peer's share of the queue is full.
+    QueueFull,
+    /// An answer that nobody has asked for.
+    NotAsked,
+    /// The peer's last request is not answered yet.
+    RequestInFlight,
+    /// The peer has sent so much that is invalid that nothing of it is read for a while.
+    Muted,
+    /// The disk could not be read.
+    Storage,
+}
+
+impl Reason {
+    /// Whether only a faulty peer sends such a message.
+    pub(super) fn is_fault(self) -> bool {
+        match self {
+            Reason::Decode(_) | Reason::Equivocation => true,
+            Reason::Refused(refusal) => refusal != Refusal::UnknownEpoch,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Reason::Decode(error) => return error.fmt(f),
+            Reason::Refused(refusal) => return refusal.fmt(f),
+            Reason::FromOneself => "from oneself",
+            Reason::FarAhead => "too far ahead",
+            Reason::LongPast => "long past",
+            Reason::Duplicate => "duplicate",
+            Reason::Equivocation => "equivocation",
+            Reason::TooMany => "too many variants",
+            Reason::QueueFull => "queue full",
+            Reason::NotAsked => "not asked for",
+            Reason::RequestInFlight => "last request in flight",
+            Reason::Muted => "muted",
+            Reason::Storage => "storage",
+        };
+        f.write_str(text)
+    }
+}
+
+fn kind_name(kind: Option<MessageKind>) -> &'static str {
+    match kind {
+        None => "bytes",
+        Some(MessageKind::Propose) => "propose",
+        Some(MessageKind::Nudge) => "nudge",
+        Some(MessageKind::Vote) => "vote",
+        Some(MessageKind::TimeoutVote) => "timeout_vote",
+        Some(MessageKind::AdvanceView) => "advance_view",
+        Some(MessageKind::Wake) => "wake",
+        Some(MessageKind::SyncRequest) => "sync_request",
+        Some(MessageKind::SyncResponse) => "sync_response",
+    }
+}
+
+type Rejected = (ValidatorAddress, Option<MessageKind>, Reason);
+
+/// Counts since the replica was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) messages_in: Counter,
+    pub(super) bytes_in: Counter,
+    pub(super) messages_out: Counter,
+    pub(super) bytes_out: Counter,
+    pub(super) rejected: Counter,
+    pub(super) events_dropped: Counter,
+    pub(super) transactions: Counter,
+    pub(super) app_failures: Counter,
+    proposals: Counter,
+    votes: Counter,
+    view_timeouts: Counter,
+    rejected_by: Mutex<BTreeMap<Rejected, u64>>,
+}
+
+/// A number that only grows.
+#[derive(Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    /// Counts a message of `bytes` bytes that goes to `peers` peers.
+    pub(super) fn sent(&self, bytes: usize, peers: u64) {
+        self.messages_out.add(peers);
+        self.bytes_out.add(bytes as u64 * peers);
+    }
+
+    /// Counts a message that came in.
+    pub(super) fn received(&self, bytes: usize) {
+        self.messages_in.add(1);
+        self.bytes_in.add(bytes as u64);
+    }
+
+    /// Counts a dropped message, by peer, kind and reason.
+    pub(super) fn reject(&self, peer: ValidatorAddress, kind: Option<MessageKind>, reason: Reason) {
+        self.rejected.add(1);
+        let mut lines = self
+            .rejected_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_new = !lines.contains_key(&(peer, kind, reason));
+        let full = is_new && lines.len() >= REJECTED_LINES_MAX;
+        let peer = if full {
+            ValidatorAddress::default()
+        } else {
+            peer
+        };
+        *lines.entry((peer, kind, reason)).or_default() += 1;
+    }
+
+    /// Counts what an event says was done.
+    pub(super) fn count(&self, event: &Event) {
+        match event {
+            Event::Proposed { .. } => self.proposals.add(1),
+            Event::Voted { .. } => self.votes.add(1),
+            Event::ViewTimedOut { .. } => self.view_timeouts.add(1),
+            _ => {}
+        }
+    }
+
+    /// A copy for the host.
+    pub(super) fn metrics(&self) -> super::Metrics {
+        let lines = self
+            .rejected_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let line = |(&(peer, kind, reason), &count): (&Rejected, &u64)| {
+            (peer, format!("{}: {reason}", kind_name(kind)), count)
+        };
+        super::Metrics {
+            proposals: self.proposals.value(),
+            votes: self.votes.value(),
+            view_timeouts: self.view_timeouts.value(),
+            messages_in: self.messages_in.value(),
+            messages_out: self.messages_out.value(),
+            bytes_in: self.bytes_in.value(),
+            bytes_out: self.bytes_out.value(),
+            messages_rejected: self.rejected.value(),
+            events_dropped: self.events_dropped.value(),
+            transactions: self.transactions.value(),
+            app_failures: self.app_failures.value(),
+            rejected_by: lines.iter().map(line).collect(),
+            ..super::Metrics::default()
+        }
+    }
+}
