@@ -26,6 +26,7 @@ build: $(LIB) examples
 
 $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
+	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
 examples: $(EXAMPLES)/counter $(EXAMPLES)/kv
 

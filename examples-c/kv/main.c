@@ -103,29 +103,6 @@ static void *follow(void *context) {
     return NULL;
 }
 
-/* ---- events --------------------------------------------------------------------------------- */
-
-static int32_t level_of(uint32_t kind) {
-    switch (kind) {
-    case HOTSTUFF_EVENT_FATAL:
-    case HOTSTUFF_EVENT_DIVERGED: return HOTSTUFF_LOG_ERROR;
-    case HOTSTUFF_EVENT_EVIDENCE:
-    case HOTSTUFF_EVENT_CALLBACK_FAILED:
-    case HOTSTUFF_EVENT_DROPPED: return HOTSTUFF_LOG_WARN;
-    case HOTSTUFF_EVENT_VIEW_TIMEOUT:
-    case HOTSTUFF_EVENT_VALIDATORS_CHANGED:
-    case HOTSTUFF_EVENT_SYNC_STARTED:
-    case HOTSTUFF_EVENT_SYNC_FINISHED: return HOTSTUFF_LOG_INFO;
-    default: return HOTSTUFF_LOG_TRACE;
-    }
-}
-
-static void on_event(void *userdata, const hotstuff_event *e) {
-    (void)userdata;
-    log_line(level_of(hotstuff_event_kind(e)), "event", "epoch %" PRIu64 " view %" PRIu64 ": %s",
-             hotstuff_event_epoch(e), hotstuff_event_view(e), hotstuff_event_message(e));
-}
-
 /* ---- from the configuration to a replica ---------------------------------------------------- */
 
 static bool good(hotstuff_status status, const char *what, hotstuff_error *err) {
@@ -208,13 +185,22 @@ static bool add_peers(hotstuff_tcp_config *tcp, const struct config *c,
     return true;
 }
 
-static hotstuff_network *make_network(const struct config *c, const hotstuff_keypair *key) {
+/* The transport must carry the longest message of the chain, and a few of them in a queue. */
+static bool set_message_limits(hotstuff_tcp_config *tcp, const hotstuff_config *config) {
+    uint64_t bytes;
+    return good(hotstuff_config_max_message_bytes(config, &bytes), "message limit", NULL) &&
+           good(hotstuff_tcp_config_set_max_message_bytes(tcp, bytes), "message limit", NULL) &&
+           good(hotstuff_tcp_config_set_queue_bytes(tcp, 4 * bytes), "queue limit", NULL);
+}
+
+static hotstuff_network *make_network(const struct config *c, const hotstuff_config *config,
+                                      const hotstuff_keypair *key) {
     hotstuff_tcp_config *tcp;
     hotstuff_network *network = NULL;
     hotstuff_error *err = NULL;
     if (!good(hotstuff_tcp_config_new(&tcp), "network", NULL)) return NULL;
     if (good(hotstuff_tcp_config_set_listen(tcp, c->listen), "listen", NULL) &&
-        add_peers(tcp, c, key))
+        set_message_limits(tcp, config) && add_peers(tcp, c, key))
         good(hotstuff_network_tcp(tcp, key, &network, &err), c->listen, err);
     hotstuff_tcp_config_free(tcp);
     return network;
@@ -225,7 +211,7 @@ static hotstuff_replica *open_replica(const struct config *c, const hotstuff_key
     hotstuff_replica *replica = NULL;
     hotstuff_error *err = NULL;
     hotstuff_config *config = make_config(c, key);
-    hotstuff_network *network = config == NULL ? NULL : make_network(c, key);
+    hotstuff_network *network = config == NULL ? NULL : make_network(c, config, key);
     if (network != NULL) {
         hotstuff_app_callbacks callbacks;
         app_callbacks(app, &callbacks);
@@ -248,10 +234,6 @@ static bool committed_height(const hotstuff_replica *replica, uint64_t *height) 
 
 static bool start_replica(hotstuff_replica *replica) {
     hotstuff_error *err = NULL;
-    hotstuff_event_callbacks events;
-    hotstuff_event_callbacks_init(&events, sizeof events);
-    events.on_event = on_event;
-    if (!good(hotstuff_replica_set_events(replica, &events), "events", NULL)) return false;
     hotstuff_status status = hotstuff_replica_start(replica, &err);
     return good(status, "start", err);
 }
@@ -316,7 +298,7 @@ static int run(const struct config *c) {
         result = serve(c, pool, server, replica);
     }
     hotstuff_replica_free(replica); /* first: the library's threads use the app and the pool */
-    log_stop();
+    if (!log_stop()) result = EXIT_FAILURE;
     server_free(server);
     app_free(app);
     pool_free(pool);
@@ -442,7 +424,7 @@ int main(int argc, char **argv) {
     } else if (argc != 3) {
         return wrong_usage("too many arguments");
     }
-    log_start(level);
+    if (!log_start(level)) return wrong_usage("the library takes no logger");
     if (strcmp(verb, "keygen") == 0) return keygen(argv[2]);
     if (strcmp(verb, "address") == 0) return address(argv[2]);
     return with_config(verb, argv[2]);

@@ -45,6 +45,7 @@ pub(super) struct Sync {
 struct InFlight {
     peer: ValidatorAddress,
     asked: BlockHash,
+    wanted: Option<BlockHash>,
     deadline: Time,
 }
 
@@ -70,8 +71,9 @@ impl Sync {
         }
     }
 
+    /// `from` speaks of a certified block: if none of higher rank is wanted, it is the next to ask.
     pub(super) fn want(&mut self, rank: Rank, hash: BlockHash, from: ValidatorAddress) {
-        if self.wanted.is_none_or(|(wanted, _)| wanted < rank) {
+        if self.wanted.is_none_or(|(wanted, _)| wanted <= rank) {
             self.wanted = Some((rank, hash));
             self.hint = Some(from);
         }
@@ -195,9 +197,11 @@ impl Algorithm {
         };
         let asked = self.tree.head().hash;
         let deadline = self.now.after(self.config.sync.response_timeout);
+        let wanted = self.sync.wanted();
         self.sync.in_flight = Some(InFlight {
             peer,
             asked,
+            wanted,
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
@@ -207,7 +211,7 @@ impl Algorithm {
         let request = SyncRequest {
             highest_committed_block: asked,
             limit: limit.min(BLOCKS_PER_RESPONSE_MAX as u32),
-            wanted: self.sync.wanted(),
+            wanted,
         };
         if request.wanted.is_some() && !self.sync.is_catching_up {
             self.sync.is_catching_up = true;
@@ -222,10 +226,16 @@ impl Algorithm {
         let set = &self.validator_sets[self.epoch.0 as usize];
         let now = self.now;
         let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
-        if let Some(hint) = self.sync.hint.take().filter(|peer| is_other(peer)) {
-            if self.sync.is_ready(&hint, now) {
-                return Some(hint);
-            }
+        // A peer that has failed waits for its turn: a silent liar would else be asked each time that
+        // it speaks of what it withholds.
+        let has_failed = |peer: &ValidatorAddress| self.sync.back_off.contains_key(peer);
+        let hint = self
+            .sync
+            .hint
+            .filter(|peer| is_other(peer) && !has_failed(peer));
+        self.sync.hint = None;
+        if hint.is_some() {
+            return hint;
         }
         let others = (0..set.len())
             .map(|step| (self.sync.turn + step) % set.len())
@@ -310,7 +320,7 @@ impl Algorithm {
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)
                 || self.highest_qc.block_hash == *hash
-                || self.sync.wanted() == Some(*hash)
+                || in_flight.wanted == Some(*hash) // perhaps it has come by itself in the meantime
         };
         let Some(hashed) = linked(&self.config.genesis, in_flight.asked, blocks) else {
             self.fail_sync(from, "its blocks do not link up");

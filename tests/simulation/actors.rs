@@ -4,10 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use hotstuff::messages::{Certificate, Message, ProgressMessage, Propose, TimeoutVote, Vote};
+use hotstuff::messages::{
+    Certificate, Message, ProgressMessage, Propose, SyncMessage, SyncResponse, TimeoutVote, Vote,
+    Wake,
+};
 use hotstuff::types::{
-    Block, Data, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
-    TimeoutCertificate, TimeoutStatement, ValidatorAddress, ViewNumber, VoteStatement,
+    Block, BlockHash, BlockHeader, BlockHeight, Data, Epoch, GenesisHash, Phase,
+    QuorumCertificate, Signature, Statement, TimeoutCertificate, TimeoutStatement,
+    ValidatorAddress, ViewNumber, VoteStatement, WakeStatement,
 };
 
 use crate::app::{commands, encode};
@@ -20,7 +24,9 @@ use crate::rng::Rng;
 pub enum Behaviour {
     Correct,
     /// Sends its proposals to all but one, and answers that one's requests for blocks never.
-    Withholder { victim: usize },
+    Withholder {
+        victim: usize,
+    },
     /// Claims to know a QC of the view before, in its time-outs and in forged TCs, and does not
     /// propose.
     Liar,
@@ -28,8 +34,17 @@ pub enum Behaviour {
     Equivocator,
     /// Votes for every block it sees, whatever the view, also after its time-outs.
     DoubleVoter,
-    /// Proposes data that no app accepts.
+    /// Proposes blocks that break a rule which its key covers.
     BadProposer,
+    /// Proposes on an old QC, with any TC it has or none.
+    Forker,
+    /// Repeats what others said with a part changed: without the TC, with other data, with
+    /// certificates that are short, long, of another view, or garbage in one slot.
+    Forger,
+    /// Answers requests for blocks with what does not fit.
+    LyingServer,
+    /// Votes and times out views far ahead, again and again.
+    FutureFlooder,
 }
 
 impl Behaviour {
@@ -41,6 +56,10 @@ impl Behaviour {
             Behaviour::Equivocator,
             Behaviour::DoubleVoter,
             Behaviour::BadProposer,
+            Behaviour::Forker,
+            Behaviour::Forger,
+            Behaviour::LyingServer,
+            Behaviour::FutureFlooder,
         ])
     }
 
@@ -53,6 +72,11 @@ impl Behaviour {
             Behaviour::Equivocator => Some(Kind::Equivocation),
             Behaviour::DoubleVoter => Some(Kind::DoubleVote),
             Behaviour::BadProposer => Some(Kind::BadBlock),
+            Behaviour::Forker => Some(Kind::Fork),
+            Behaviour::Forger => Some(Kind::Forgery),
+            // It lies when it is asked, which may never happen.
+            Behaviour::LyingServer => None,
+            Behaviour::FutureFlooder => Some(Kind::Flood),
         }
     }
 }
@@ -65,16 +89,39 @@ pub struct Actor {
     validators: usize,
     /// Time-outs heard, by view and sender: what a forged TC is made of.
     timeouts: BTreeMap<u64, BTreeMap<usize, TimeoutVote>>,
-    /// The highest view voted in for mischief.
     highest_qc: Option<QuorumCertificate>,
+    /// Certificates heard, by view, and the heights of their blocks.
+    certificates: BTreeMap<u64, QuorumCertificate>,
+    heights: BTreeMap<BlockHash, BlockHeight>,
+    timeout_certificate: Option<TimeoutCertificate>,
+    rng: Rng,
 }
 
 const TIMEOUT_VIEWS_MAX: usize = 8;
+const CERTIFICATES_MAX: usize = 16;
 
 impl Actor {
-    pub fn new(me: usize, behaviour: Behaviour, genesis: GenesisHash, validators: usize) -> Self {
-        let timeouts = BTreeMap::new();
-        Actor { me, behaviour, genesis, validators, timeouts, highest_qc: None }
+    pub fn new(
+        me: usize,
+        behaviour: Behaviour,
+        genesis: GenesisHash,
+        validators: usize,
+        rng: Rng,
+    ) -> Self {
+        let (timeouts, certificates, highest_qc, timeout_certificate) = Default::default();
+        let heights = BTreeMap::from([(genesis.as_block_hash(), BlockHeight(0))]);
+        Actor {
+            me,
+            behaviour,
+            genesis,
+            validators,
+            timeouts,
+            highest_qc,
+            certificates,
+            heights,
+            timeout_certificate,
+            rng,
+        }
     }
 
     /// What really leaves, in place of `message` to `to`.
@@ -90,14 +137,35 @@ impl Actor {
             (Behaviour::Equivocator, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::Equivocation);
                 let twin = self.twin(propose);
-                let (first, second) = if to % 2 == 0 { (propose, &twin) } else { (&twin, propose) };
+                let (first, second) = if to % 2 == 0 {
+                    (propose, &twin)
+                } else {
+                    (&twin, propose)
+                };
                 let vote = Message::Progress(ProgressMessage::Vote(second.vote));
-                vec![Message::Progress(ProgressMessage::Propose(first.clone())), vote]
+                vec![
+                    Message::Progress(ProgressMessage::Propose(first.clone())),
+                    vote,
+                ]
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
-                let bad = self.propose_data(propose, Data::new(vec![0xBA, 0xD0]));
-                vec![Message::Progress(ProgressMessage::Propose(bad))]
+                vec![Message::Progress(ProgressMessage::Propose(self.bad(propose)))]
+            }
+            (Behaviour::Forker, Message::Progress(ProgressMessage::Propose(propose))) => {
+                counts.add(Kind::Fork);
+                vec![Message::Progress(ProgressMessage::Propose(self.fork(propose)))]
+            }
+            (Behaviour::LyingServer, Message::Sync(SyncMessage::Response(response))) => {
+                counts.add(Kind::LyingAnswer);
+                let response = self.lying(response.clone());
+                vec![Message::Sync(SyncMessage::Response(response))]
+            }
+            (Behaviour::FutureFlooder, Message::Progress(ProgressMessage::Vote(vote))) => {
+                counts.add(Kind::Flood);
+                let mut flood = self.flood(vote);
+                flood.push(message.clone());
+                flood
             }
             // Without its proposals its views time out, and it has time-outs to forge with.
             (Behaviour::Liar, Message::Progress(ProgressMessage::Propose(_))) => vec![],
@@ -113,7 +181,16 @@ impl Actor {
     /// What it says to everyone on hearing `message`.
     pub fn hear(&mut self, message: &Message, counts: &mut Counts) -> Vec<Message> {
         let Message::Progress(message) = message else { return vec![] };
+        if self.behaviour == Behaviour::Correct {
+            return vec![];
+        }
+        self.remember(message);
         match (self.behaviour, message) {
+            (Behaviour::Forger, message) => {
+                let forged = self.forged(message);
+                forged.iter().for_each(|_| counts.add(Kind::Forgery));
+                forged.into_iter().map(Message::Progress).collect()
+            }
             (Behaviour::DoubleVoter, ProgressMessage::Propose(propose)) => {
                 counts.add(Kind::DoubleVote);
                 vec![self.vote_message(propose.vote.statement)]
@@ -130,6 +207,26 @@ impl Actor {
         }
     }
 
+    fn remember(&mut self, message: &ProgressMessage) {
+        match message {
+            ProgressMessage::Propose(propose) => {
+                let header = &propose.block.header;
+                self.certificates.insert(header.justify.view_num.0, header.justify.clone());
+                self.heights.insert(propose.vote.statement.block_hash, header.height);
+                if let Some(tc) = &propose.timeout_certificate {
+                    self.timeout_certificate = Some(tc.clone());
+                }
+            }
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => {
+                self.timeout_certificate = Some(tc.clone());
+            }
+            _ => {}
+        }
+        while self.certificates.len() > CERTIFICATES_MAX {
+            self.certificates.pop_first();
+        }
+    }
+
     fn sign(&self, statement: Statement) -> Signature {
         sign(&self.address(), &statement.digest(&self.genesis))
     }
@@ -140,7 +237,11 @@ impl Actor {
 
     fn vote(&self, statement: VoteStatement) -> Vote {
         let signature = self.sign(Statement::Vote(statement));
-        Vote { statement, voter: self.address(), signature }
+        Vote {
+            statement,
+            voter: self.address(),
+            signature,
+        }
     }
 
     fn vote_message(&self, statement: VoteStatement) -> Message {
@@ -161,13 +262,155 @@ impl Actor {
     }
 
     fn propose_data(&self, propose: &Propose, data: Data) -> Propose {
-        let mut header = propose.block.header.clone();
+        self.propose_block(propose, propose.block.header.clone(), data)
+    }
+
+    fn propose_block(&self, propose: &Propose, mut header: BlockHeader, data: Data) -> Propose {
         header.data_hash = data.hash();
         let block = Block { header, data };
-        let block_hash = block.hash(&self.genesis);
-        let statement = VoteStatement { block_hash, ..propose.vote.statement };
+        let statement = VoteStatement {
+            block_hash: block.hash(&self.genesis),
+            view_num: block.header.view,
+            justify_view: block.header.justify.rank().view,
+            phase: match block.header.validator_set_updates {
+                Some(_) => Phase::Prepare,
+                None => Phase::Generic,
+            },
+            ..propose.vote.statement
+        };
         let timeout_certificate = propose.timeout_certificate.clone();
-        Propose { block, vote: self.vote(statement), timeout_certificate }
+        Propose {
+            block,
+            vote: self.vote(statement),
+            timeout_certificate,
+        }
+    }
+
+    /// A block that breaks one of the rules that only its leader can have broken.
+    fn bad(&mut self, propose: &Propose) -> Propose {
+        let mut header = propose.block.header.clone();
+        let mut data = propose.block.data.clone();
+        match self.rng.below(6) {
+            0 => data = Data::new(vec![0xBA, 0xD0]),
+            1 => header.height = header.height.next(),
+            2 => header.height = BlockHeight(0),
+            3 => header.validator_set_updates = Some(vec![]),
+            4 => data = Data::new(vec![7; 5_000]),
+            _ => header.view = header.view.next(),
+        }
+        self.propose_block(propose, header, data)
+    }
+
+    fn fork(&mut self, propose: &Propose) -> Propose {
+        let mut header = propose.block.header.clone();
+        let known = self.certificates.values().filter(|qc| self.heights.contains_key(&qc.block_hash));
+        let known: Vec<&QuorumCertificate> = known.collect();
+        if !known.is_empty() {
+            header.justify = (*self.rng.pick(&known)).clone();
+            header.height = self.heights[&header.justify.block_hash].next();
+        }
+        let mut fork = self.propose_block(propose, header, Data::empty());
+        if self.rng.chance(500) {
+            fork.timeout_certificate = self.timeout_certificate.clone();
+        }
+        fork
+    }
+
+    /// What a forger makes of `message`.
+    fn forged(&mut self, message: &ProgressMessage) -> Vec<ProgressMessage> {
+        match message {
+            ProgressMessage::Propose(propose) => {
+                let stripped = Propose { timeout_certificate: None, ..propose.clone() };
+                let mut other_data = propose.clone();
+                other_data.block.data = Data::new(vec![1, 2, 3]);
+                let mut other_height = propose.clone();
+                other_height.block.header.height = other_height.block.header.height.next();
+                let certificate = self.spoiled(&propose.block.header.justify);
+                let certificate = ProgressMessage::AdvanceView(Certificate::Quorum(certificate));
+                let forged = [stripped, other_data, other_height].map(ProgressMessage::Propose);
+                forged.into_iter().chain([certificate]).collect()
+            }
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => {
+                let mut lower = tc.clone();
+                lower.highest_qc = QuorumCertificate::genesis(self.genesis);
+                let mut later = tc.clone();
+                later.view_num = later.view_num.plus(1 + self.rng.below(5));
+                let mut short = tc.clone();
+                short.signatures.pop();
+                let certificates = [lower, later, short].map(Certificate::Timeout);
+                certificates.map(ProgressMessage::AdvanceView).to_vec()
+            }
+            ProgressMessage::TimeoutVote(timeout) => {
+                let mut other_qc = timeout.clone();
+                other_qc.highest_qc = self.spoiled(&timeout.highest_qc);
+                vec![ProgressMessage::TimeoutVote(other_qc)]
+            }
+            ProgressMessage::Vote(vote) => {
+                let mut later = *vote;
+                later.statement.view_num = later.statement.view_num.next();
+                let stolen = Vote { voter: self.address(), ..*vote };
+                [later, stolen].map(ProgressMessage::Vote).to_vec()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A certificate that is none any more.
+    fn spoiled(&mut self, qc: &QuorumCertificate) -> QuorumCertificate {
+        let mut qc = qc.clone();
+        let signed = qc.signatures.iter().flatten().next().copied();
+        let garbage = Signature([0xEE; 64]);
+        match self.rng.below(7) {
+            0 => qc.signatures.push(Some(garbage)),
+            1 => drop(qc.signatures.pop()),
+            // One signature in every slot.
+            2 => qc.signatures.iter_mut().for_each(|slot| *slot = signed),
+            // An empty slot is filled, a full one spoiled.
+            3 => qc.signatures.iter_mut().take(1).for_each(|slot| *slot = Some(garbage)),
+            4 => qc.view_num = qc.view_num.next(),
+            5 => qc.phase = Phase::Commit,
+            _ => qc.signatures.iter_mut().skip(1).for_each(|slot| *slot = None),
+        }
+        qc
+    }
+
+    fn lying(&mut self, mut response: SyncResponse) -> SyncResponse {
+        match self.rng.below(6) {
+            0 => drop(response.blocks.pop()),
+            1 => response.blocks.reverse(),
+            2 => response.tail_qcs.clear(),
+            3 => response.highest_committed_block = BlockHash([3; 32]),
+            4 => response.blocks.truncate(1),
+            // A block of one's own on top, which nothing certifies.
+            _ => {
+                let last = response.blocks.last().cloned();
+                response.blocks.extend(last.map(|mut block| {
+                    block.header.justify.block_hash = block.hash(&self.genesis);
+                    block.header.height = block.header.height.next();
+                    block
+                }));
+            }
+        }
+        response
+    }
+
+    fn flood(&mut self, vote: &Vote) -> Vec<Message> {
+        let ahead = *self.rng.pick(&[1, 2, 30, 1_000, u64::MAX / 2]);
+        let view_num = vote.statement.view_num.plus(ahead);
+        let later = VoteStatement { view_num, ..vote.statement };
+        let genesis = QuorumCertificate::genesis(self.genesis);
+        let highest_qc = self.certificates.values().last().cloned().unwrap_or(genesis);
+        let (epoch, qc_view) = (vote.statement.epoch, highest_qc.rank().view);
+        let statement = Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view });
+        let signature = self.sign(statement);
+        let validator = self.address();
+        let last_vote = Some(self.vote(later));
+        let timeout = TimeoutVote { epoch, view_num, highest_qc, last_vote, validator, signature };
+        let timeout = Message::Progress(ProgressMessage::TimeoutVote(timeout));
+        let wake = self.sign(Statement::Wake(WakeStatement { epoch, view_num }));
+        let wake = Wake { epoch, view_num, validator, signature: wake };
+        let wake = Message::Progress(ProgressMessage::Wake(wake));
+        vec![self.vote_message(later), timeout, wake]
     }
 
     /// Three lies: a higher view signed over the true QC, a higher view with a QC of one's own
@@ -176,14 +419,21 @@ impl Actor {
         let claimed = timeout.view_num.previous();
         let signed = |view_num: ViewNumber, qc_view: ViewNumber| {
             let epoch = timeout.epoch;
-            self.sign(Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view }))
+            self.sign(Statement::Timeout(TimeoutStatement {
+                epoch,
+                view_num,
+                qc_view,
+            }))
         };
         let bare = TimeoutVote {
             signature: signed(timeout.view_num, claimed),
             last_vote: None,
             ..timeout.clone()
         };
-        let made_up = TimeoutVote { highest_qc: self.made_up_qc(claimed), ..bare.clone() };
+        let made_up = TimeoutVote {
+            highest_qc: self.made_up_qc(claimed),
+            ..bare.clone()
+        };
         let view_num = timeout.view_num.plus(1);
         let ahead = TimeoutVote {
             view_num,
@@ -191,7 +441,9 @@ impl Actor {
             last_vote: None,
             ..timeout.clone()
         };
-        [bare, made_up, ahead].map(ProgressMessage::TimeoutVote).to_vec()
+        [bare, made_up, ahead]
+            .map(ProgressMessage::TimeoutVote)
+            .to_vec()
     }
 
     fn made_up_qc(&self, view_num: ViewNumber) -> QuorumCertificate {
@@ -228,17 +480,29 @@ impl Actor {
         if view.len() * 3 < self.validators * 2 - 2 {
             return None;
         }
-        let highest = view.values().max_by_key(|timeout| timeout.highest_qc.rank())?;
+        let highest = view
+            .values()
+            .max_by_key(|timeout| timeout.highest_qc.rank())?;
         let epoch = timeout.epoch;
-        let lie = TimeoutStatement { epoch, view_num, qc_view: view_num.previous() };
+        let lie = TimeoutStatement {
+            epoch,
+            view_num,
+            qc_view: view_num.previous(),
+        };
         let slot = |index: usize| {
             if index == self.me {
                 return Some((lie.qc_view, self.sign(Statement::Timeout(lie))));
             }
-            view.get(&index).map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
+            view.get(&index)
+                .map(|timeout| (timeout.highest_qc.rank().view, timeout.signature))
         };
         let signatures = (0..self.validators).map(slot).collect();
         let highest_qc = highest.highest_qc.clone();
-        Some(TimeoutCertificate { epoch, view_num, highest_qc, signatures })
+        Some(TimeoutCertificate {
+            epoch,
+            view_num,
+            highest_qc,
+            signatures,
+        })
     }
 }

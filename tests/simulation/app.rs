@@ -38,7 +38,12 @@ const COMMANDS_PER_BLOCK: usize = 4;
 
 impl SimApp {
     pub fn new(habits: Habits, rng: Rng) -> Self {
-        SimApp { pool: BTreeSet::new(), habits, rng, busy_until: 0 }
+        SimApp {
+            pool: BTreeSet::new(),
+            habits,
+            rng,
+            busy_until: 0,
+        }
     }
 
     pub fn calm_down(&mut self) {
@@ -67,14 +72,22 @@ impl SimApp {
     /// A block on `state`, whose uncommitted ancestors are `branch`; nothing if there is no work.
     pub fn propose(&mut self, state: &State, branch: &[Block]) -> ProposeBlockResponse {
         let under_way: BTreeSet<u64> = branch.iter().flat_map(|b| commands(&b.data)).collect();
-        let fresh = self.pool.difference(&under_way).copied().take(COMMANDS_PER_BLOCK);
+        let fresh = self
+            .pool
+            .difference(&under_way)
+            .copied()
+            .take(COMMANDS_PER_BLOCK);
         let fresh: Vec<u64> = fresh.collect();
         if fresh.is_empty() {
             return ProposeBlockResponse::Defer;
         }
         let data = encode(digest(state), &fresh);
         let state_updates = Some(updates(state, &data));
-        ProposeBlockResponse::Block { data, state_updates, validator_set_updates: None }
+        ProposeBlockResponse::Block {
+            data,
+            state_updates,
+            validator_set_updates: None,
+        }
     }
 
     /// Judges `data` by making it again.
@@ -84,13 +97,18 @@ impl SimApp {
             return ValidateBlockResponse::Invalid;
         }
         let state_updates = Some(updates(state, data));
-        ValidateBlockResponse::Valid { state_updates, validator_set_updates: None }
+        ValidateBlockResponse::Valid {
+            state_updates,
+            validator_set_updates: None,
+        }
     }
 }
 
 /// The commands in a block's data.
 pub fn commands(data: &[u8]) -> Vec<u64> {
-    let words = data.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8")));
+    let words = data
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("8")));
     words.skip(1).collect()
 }
 
@@ -106,7 +124,9 @@ pub fn digest(state: &State) -> u64 {
 }
 
 fn number(state: &State, key: &[u8]) -> u64 {
-    state.get(key).map_or(0, |value| u64::from_le_bytes(value[..].try_into().expect("8 bytes")))
+    state.get(key).map_or(0, |value| {
+        u64::from_le_bytes(value[..].try_into().expect("8 bytes"))
+    })
 }
 
 fn updates(state: &State, data: &[u8]) -> StateUpdates {
@@ -118,8 +138,9 @@ fn updates(state: &State, data: &[u8]) -> StateUpdates {
         let slot = vec![b's', (command % 8) as u8];
         slots.insert(slot, (command % 5 != 0).then_some(*command));
     }
-    let set = |key: &[u8], value: u64| {
-        StateUpdate::Set { key: key.to_vec(), value: value.to_le_bytes().to_vec() }
+    let set = |key: &[u8], value: u64| StateUpdate::Set {
+        key: key.to_vec(),
+        value: value.to_le_bytes().to_vec(),
     };
     let count = number(state, COUNT) + commands.len() as u64;
     let mut updates = vec![set(DIGEST, digest), set(COUNT, count)];
@@ -132,7 +153,8 @@ fn updates(state: &State, data: &[u8]) -> StateUpdates {
 
 /// All of a state in one number, for comparison between replicas.
 pub fn fingerprint(state: &State) -> u64 {
-    state.iter().flat_map(|(key, value)| key.iter().chain(value)).fold(7, |sum, byte| {
-        mix(sum ^ u64::from(*byte))
-    })
+    state
+        .iter()
+        .flat_map(|(key, value)| key.iter().chain(value))
+        .fold(7, |sum, byte| mix(sum ^ u64::from(*byte)))
 }

@@ -44,7 +44,15 @@ pub fn guarded(seed: u64, case: impl FnOnce() -> Outcome) -> Outcome {
         let text = text.or(panic.downcast_ref::<&str>().map(ToString::to_string));
         let violation = Some(format!("panic: {}", text.unwrap_or_default()));
         let counts = Counts::default();
-        Outcome { seed, digest: 0, counts, violation, views: 0, height: 0, progress_per_mille: 0 }
+        Outcome {
+            seed,
+            digest: 0,
+            counts,
+            violation,
+            views: 0,
+            height: 0,
+            progress_per_mille: 0,
+        }
     })
 }
 
@@ -58,7 +66,11 @@ pub fn outcome(world: &World) -> Outcome {
         digest: world.digest(),
         counts: world.counts.clone(),
         violation,
-        views: world.survivors().map(|replica| world.view(replica)).max().unwrap_or(0),
+        views: world
+            .survivors()
+            .map(|replica| world.view(replica))
+            .max()
+            .unwrap_or(0),
         height: world.height_min(),
         progress_per_mille: world.progress_per_mille,
     }
@@ -74,15 +86,25 @@ pub fn heal_and_progress(world: &mut World) {
     world.run_until(world.now + 1);
     let standing = world.standing();
     let bound = bound(&world.setup, standing, BLOCKS);
-    let highest = world.survivors().map(|replica| world.height(replica)).max().unwrap_or(0);
+    let highest = world
+        .survivors()
+        .map(|replica| world.height(replica))
+        .max()
+        .unwrap_or(0);
     let goal = highest + BLOCKS;
     let (start, base) = (world.now, u64::from(world.setup.base_ms) * MILLIS);
     world.set_load(base / 4);
     let late = world.run_while(start + bound, |world| world.height_min() < goal);
     world.progress_per_mille = (world.now - start) * 1_000 / bound;
     if late && world.height_min() < goal {
-        let heights: Vec<u64> = world.survivors().map(|replica| world.height(replica)).collect();
-        let views: Vec<u64> = world.survivors().map(|replica| world.view(replica)).collect();
+        let heights: Vec<u64> = world
+            .survivors()
+            .map(|replica| world.height(replica))
+            .collect();
+        let views: Vec<u64> = world
+            .survivors()
+            .map(|replica| world.view(replica))
+            .collect();
         let text = format!(
             "heights {heights:?} in views {views:?}, not yet {goal}, {} ms after healing ({standing:?})",
             bound / 1_000_000
@@ -100,7 +122,11 @@ fn faults_came_to_pass(world: &mut World) {
     }
     let mut planned: Vec<Kind> = world.setup.planned();
     // Most mischief is a leader's: it must have led a few times to have had its chance.
-    let views_max = world.survivors().map(|replica| world.view(replica)).max().unwrap_or(0);
+    let views_max = world
+        .survivors()
+        .map(|replica| world.view(replica))
+        .max()
+        .unwrap_or(0);
     for (replica, behaviour) in world.setup.behaviours.iter().enumerate() {
         let leads = |view: &u64| leader(&world.setup.powers, *view) == replica;
         if (1..views_max).filter(leads).count() >= LED_MIN {
@@ -113,7 +139,9 @@ fn faults_came_to_pass(world: &mut World) {
         planned.push(Kind::Lost);
     }
     if let Some(kind) = planned.into_iter().find(|kind| world.counts.of(*kind) == 0) {
-        world.checker.broken("planned-faults-happen", format!("{kind:?} did not"));
+        world
+            .checker
+            .broken("planned-faults-happen", format!("{kind:?} did not"));
     }
 }
 

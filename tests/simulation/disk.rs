@@ -26,6 +26,15 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct DiskFailed;
 
+/// Why the state as of a block is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoState {
+    /// The block is not stored, or an ancestor is not.
+    Unknown,
+    /// The chain has committed past it, or beside it.
+    Passed,
+}
+
 #[derive(Clone, Debug)]
 struct Stored {
     block: Block,
@@ -66,10 +75,15 @@ impl Persist for SimDisk {
             }
         }
         if let Some(orphan) = self.orphan() {
-            self.nonsense.get_or_insert(format!("{orphan} is pending without its parent"));
+            self.nonsense
+                .get_or_insert(format!("{orphan} is pending without its parent"));
         }
         self.journal.extend_from_slice(writes);
-        if failure == Some(Failure::After) { Err(DiskFailed) } else { Ok(()) }
+        if failure == Some(Failure::After) {
+            Err(DiskFailed)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -103,7 +117,11 @@ impl SimDisk {
             }
             Write::SetHighestQc(qc) => self.highest_qc = qc.clone(),
             Write::SetHighestTc(tc) => self.highest_tc = Some(tc.clone()),
-            Write::InsertBlock { hash, block, state_updates } => {
+            Write::InsertBlock {
+                hash,
+                block,
+                state_updates,
+            } => {
                 return self.insert(*hash, block, state_updates);
             }
             Write::CommitBlock { hash, height } => return self.commit(hash, *height),
@@ -137,12 +155,21 @@ impl SimDisk {
         }
         self.pending.push(hash);
         let state_updates = state_updates.clone();
-        self.blocks.insert(hash, Stored { block: block.clone(), state_updates });
+        self.blocks.insert(
+            hash,
+            Stored {
+                block: block.clone(),
+                state_updates,
+            },
+        );
         Ok(())
     }
 
     fn commit(&mut self, hash: &BlockHash, height: BlockHeight) -> Result<(), &'static str> {
-        let stored = self.blocks.get(hash).ok_or("a commit of an unknown block")?;
+        let stored = self
+            .blocks
+            .get(hash)
+            .ok_or("a commit of an unknown block")?;
         if stored.block.header.parent() != self.head() {
             return Err("a commit beside the committed chain");
         }
@@ -172,15 +199,26 @@ impl SimDisk {
         let pending = |hash: &BlockHash| {
             let block = &self.blocks[hash].block;
             let data_bytes = block.data.len() as u64;
-            PendingBlock { hash: *hash, header: block.header.clone(), data_bytes }
+            PendingBlock {
+                hash: *hash,
+                header: block.header.clone(),
+                data_bytes,
+            }
         };
         let head = self.head();
-        let rank = self.blocks.get(&head).map_or(Rank::default(), |b| b.block.header.rank());
+        let rank = self
+            .blocks
+            .get(&head)
+            .map_or(Rank::default(), |b| b.block.header.rank());
         Durable {
             voting_record: self.record.clone(),
             highest_qc: self.highest_qc.clone(),
             highest_tc: self.highest_tc.clone(),
-            committed: CommittedHead { hash: head, height: BlockHeight(self.height()), rank },
+            committed: CommittedHead {
+                hash: head,
+                height: BlockHeight(self.height()),
+                rank,
+            },
             pending: self.pending.iter().map(pending).collect(),
             validator_sets: vec![self.validator_set.clone()],
         }
@@ -196,7 +234,9 @@ impl SimDisk {
 
     /// The view of the last block committed.
     pub fn committed_view(&self) -> u64 {
-        self.blocks.get(&self.head()).map_or(0, |stored| stored.block.header.view.0)
+        self.blocks
+            .get(&self.head())
+            .map_or(0, |stored| stored.block.header.view.0)
     }
 
     pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
@@ -212,39 +252,44 @@ impl SimDisk {
     }
 
     /// The app's state as of `tip`, and the blocks between the committed head and it, lowest first;
-    /// `unwritten` are the writes of the step in hand. `None` if that state is not to be had.
-    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Option<(State, Vec<Block>)> {
+    /// `unwritten` are the writes of the step in hand.
+    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Result<(State, Vec<Block>), NoState> {
         let head = unwritten.iter().fold(self.head(), |head, write| match write {
             Write::CommitBlock { hash, .. } => *hash,
             _ => head,
         });
         let mut branch = Vec::new();
         let mut at = *tip;
-        let mut above_head = true;
+        let mut meets_head = at == head;
         while at != self.head() {
-            above_head &= at != head;
-            let stored = self.stored(&at, unwritten)?;
             if self.chain.contains(&at) {
-                return None; // the chain has committed past it
+                return Err(NoState::Passed);
             }
-            branch.push((stored.clone(), above_head));
+            let stored = self.stored(&at, unwritten).ok_or(NoState::Unknown)?;
             at = stored.block.header.parent();
+            meets_head |= at == head;
+            branch.push(stored);
         }
-        if above_head && head != self.head() {
-            return None; // the step in hand commits beside it
+        if !meets_head {
+            return Err(NoState::Passed); // by the step in hand
         }
         branch.reverse();
         let mut state = self.state.clone();
-        branch.iter().for_each(|(stored, _)| apply_updates(&mut state, &stored.state_updates));
-        Some((state, branch.into_iter().map(|(stored, _)| stored.block).collect()))
+        branch.iter().for_each(|stored| apply_updates(&mut state, &stored.state_updates));
+        Ok((state, branch.into_iter().map(|stored| stored.block).collect()))
     }
 
     fn stored(&self, hash: &BlockHash, unwritten: &[Write]) -> Option<Stored> {
         self.blocks.get(hash).cloned().or_else(|| {
             unwritten.iter().find_map(|write| match write {
-                Write::InsertBlock { hash: inserted, block, state_updates } if inserted == hash => {
-                    Some(Stored { block: block.clone(), state_updates: state_updates.clone() })
-                }
+                Write::InsertBlock {
+                    hash: inserted,
+                    block,
+                    state_updates,
+                } if inserted == hash => Some(Stored {
+                    block: block.clone(),
+                    state_updates: state_updates.clone(),
+                }),
                 _ => None,
             })
         })
@@ -262,14 +307,16 @@ impl SimDisk {
         let height = self.chain.iter().position(|hash| hash == after)?;
         let target = wanted.filter(|wanted| self.blocks.contains_key(*wanted));
         let target = target.copied().unwrap_or(self.highest_qc.block_hash);
-        let branch = self.branch_from(height, &target).or_else(|| {
-            self.branch_from(height, &self.highest_qc.block_hash)
-        });
+        let branch = self
+            .branch_from(height, &target)
+            .or_else(|| self.branch_from(height, &self.highest_qc.block_hash));
         // The block of the highest QC may be missing here: then the committed chain is all there is.
         let branch = branch.or_else(|| self.branch_from(height, &self.head()))?;
         let sent = branch.len().min(limit);
-        let blocks: Vec<Block> =
-            branch[..sent].iter().map(|hash| self.blocks[hash].block.clone()).collect();
+        let blocks: Vec<Block> = branch[..sent]
+            .iter()
+            .map(|hash| self.blocks[hash].block.clone())
+            .collect();
         let tail = match (branch.get(sent), branch.get(sent.wrapping_sub(1))) {
             (Some(next), _) => Some(self.blocks[next].block.header.justify.clone()),
             (None, Some(last)) => self.certificate_of(last),
@@ -298,7 +345,10 @@ impl SimDisk {
         if self.highest_qc.block_hash == *hash {
             return Some(self.highest_qc.clone());
         }
-        let child = self.blocks.values().find(|stored| stored.block.header.parent() == *hash)?;
+        let child = self
+            .blocks
+            .values()
+            .find(|stored| stored.block.header.parent() == *hash)?;
         Some(child.block.header.justify.clone())
     }
 }

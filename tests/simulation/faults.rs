@@ -33,6 +33,10 @@ pub enum Kind {
     Equivocation,
     DoubleVote,
     BadBlock,
+    Fork,
+    Forgery,
+    LyingAnswer,
+    Flood,
 }
 
 /// When in a step a replica dies.
@@ -61,12 +65,27 @@ impl CrashPoint {
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Restarts after `down` nanoseconds.
-    Crash { replica: usize, point: CrashPoint, down: u64 },
-    CrashAll { down: u64 },
-    Die { replica: usize },
-    Pause { replica: usize, nanos: u64 },
+    Crash {
+        replica: usize,
+        point: CrashPoint,
+        down: u64,
+    },
+    CrashAll {
+        down: u64,
+    },
+    Die {
+        replica: usize,
+    },
+    Pause {
+        replica: usize,
+        nanos: u64,
+    },
     /// Cuts these links (from, to) for a while.
-    Partition { links: Vec<(usize, usize)>, how: Cut, nanos: u64 },
+    Partition {
+        links: Vec<(usize, usize)>,
+        how: Cut,
+        nanos: u64,
+    },
 }
 
 impl Fault {
@@ -103,6 +122,8 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
+        self.0
+            .iter()
+            .try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
     }
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotstuff::algorithm::{Durable, Event, StoredProposal, Write};
 use hotstuff::messages::{Message, ProgressMessage, Propose, TimeoutVote, Vote};
 use hotstuff::types::{
-    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, VoteStatement,
+    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, ValidatorAddress,
+    VoteStatement,
 };
 
 use crate::keys::index_of;
@@ -134,20 +135,29 @@ impl Checker {
         past.voted = Some(rank);
         past.recorded.insert(*vote);
         if again {
-            self.broken("one-vote-per-view", format!("{replica} votes {rank} after {voted:?}"));
+            self.broken(
+                "one-vote-per-view",
+                format!("{replica} votes {rank} after {voted:?}"),
+            );
         }
         if too_late {
             let text = format!("{replica} votes in {rank}, having timed out {timed_out:?}");
             self.broken("no-vote-after-timeout", text);
         }
         if vote.justify_view.0 >= vote.view_num.0 {
-            let text = format!("{replica} votes in {rank} on a justify of {}", vote.justify_view);
+            let text = format!(
+                "{replica} votes in {rank} on a justify of {}",
+                vote.justify_view
+            );
             self.broken("justify-below-view", text);
         }
     }
 
     fn time_out(&mut self, replica: usize, rank: Rank) {
-        if self.past[replica].timed_out.is_some_and(|before| before >= rank) {
+        if self.past[replica]
+            .timed_out
+            .is_some_and(|before| before >= rank)
+        {
             let before = self.past[replica].timed_out;
             let text = format!("{replica} times out {rank} after {before:?}");
             self.broken("timed-out-only-rises", text);
@@ -200,7 +210,10 @@ impl Checker {
             _ if seen.parent == self.genesis => 0,
             Some(parent) => parent.height,
             None => {
-                self.broken("parent-is-known", format!("{replica} stores {hash:?} without it"));
+                self.broken(
+                    "parent-is-known",
+                    format!("{replica} stores {hash:?} without it"),
+                );
                 return;
             }
         };
@@ -214,7 +227,10 @@ impl Checker {
         let past = &mut self.past[replica];
         past.committed.push(hash);
         past.to_deliver.push((height, hash));
-        let (count, below) = (past.committed.len(), past.committed.iter().rev().nth(1).copied());
+        let (count, below) = (
+            past.committed.len(),
+            past.committed.iter().rev().nth(1).copied(),
+        );
         if count as u64 != height {
             let text = format!("{replica} commits height {height} as its number {count}");
             self.broken("committed-never-changes", text);
@@ -243,7 +259,10 @@ impl Checker {
             open.extend(self.children.get(&candidate).into_iter().flatten());
         }
         let view = self.blocks.get(&hash).map(|seen| seen.view);
-        self.broken("commit-is-justified", format!("{replica} commits {hash:?} of view {view:?}"));
+        self.broken(
+            "commit-is-justified",
+            format!("{replica} commits {hash:?} of view {view:?}"),
+        );
     }
 
     fn heads_chain(&self, hash: &BlockHash) -> bool {
@@ -254,7 +273,11 @@ impl Checker {
                 let child = self.blocks[*child];
                 child.view == view + 1 && child.justify_view == view
             };
-            children.iter().filter(follows).find(|child| self.certified(child)).copied()
+            children
+                .iter()
+                .filter(follows)
+                .find(|child| self.certified(child))
+                .copied()
         };
         let second = self.certified(hash).then(|| next(hash)).flatten();
         match self.rule {
@@ -276,13 +299,18 @@ impl Checker {
 
     fn drop_block(&mut self, replica: usize, hash: &BlockHash) {
         if self.past[replica].committed.contains(hash) {
-            self.broken("committed-never-changes", format!("{replica} drops {hash:?}"));
+            self.broken(
+                "committed-never-changes",
+                format!("{replica} drops {hash:?}"),
+            );
         }
     }
 
     /// A correct replica lets a message out.
     pub fn said(&mut self, replica: usize, message: &Message) {
-        let Message::Progress(message) = message else { return };
+        let Message::Progress(message) = message else {
+            return;
+        };
         match message {
             ProgressMessage::Propose(propose) => self.said_propose(replica, propose),
             ProgressMessage::Vote(vote) => self.said_vote(replica, vote),
@@ -305,7 +333,10 @@ impl Checker {
     pub fn said_vote(&mut self, replica: usize, vote: &Vote) {
         let rank = vote.rank();
         if index_of(&vote.voter) != replica {
-            self.broken("speaks-for-itself", format!("{replica} sends a vote of {}", vote.voter));
+            self.broken(
+                "speaks-for-itself",
+                format!("{replica} sends a vote of {}", vote.voter),
+            );
         }
         if !self.past[replica].recorded.contains(&vote.statement) {
             let text = format!("{replica} votes in {rank}, which is not on its disk");
@@ -316,13 +347,24 @@ impl Checker {
             let text = format!("{replica} in {rank}: {first:?} and {:?}", vote.statement);
             self.broken("one-vote-per-view", text);
         }
-        self.voters.entry(vote.statement.block_hash).or_default().insert(replica);
+        self.voters
+            .entry(vote.statement.block_hash)
+            .or_default()
+            .insert(replica);
     }
 
     fn said_timeout(&mut self, replica: usize, timeout: &TimeoutVote) {
-        let TimeoutStatement { epoch, view_num, .. } = timeout.statement();
-        let rank = Rank { epoch, view: view_num };
-        if self.past[replica].timed_out.is_none_or(|on_disk| on_disk < rank) {
+        let TimeoutStatement {
+            epoch, view_num, ..
+        } = timeout.statement();
+        let rank = Rank {
+            epoch,
+            view: view_num,
+        };
+        if self.past[replica]
+            .timed_out
+            .is_none_or(|on_disk| on_disk < rank)
+        {
             let text = format!("{replica} sends a time-out of {rank}, which is not on its disk");
             self.broken("speak-after-persist", text);
         }
@@ -349,12 +391,28 @@ impl Checker {
                     self.broken("delivered-once-in-order", text);
                 }
             }
+            Event::BlockRefused { rank, leader, why, .. } if self.is_correct(leader) => {
+                let leader = index_of(leader);
+                let text = format!("{replica} blames {leader} for its block in {rank}: {why}");
+                self.broken("nobody-correct-is-blamed", text);
+            }
+            Event::SyncFailed { peer, why } if self.is_correct(peer) => {
+                // Not having an answer, or the block, is no lie.
+                if !["no answer in time", "it does not have the block either"].contains(why) {
+                    let text = format!("{replica} blames {} for its answer: {why}", index_of(peer));
+                    self.broken("nobody-correct-is-blamed", text);
+                }
+            }
             Event::Diverged { block, height, .. } => {
                 let text = format!("{replica}: its app refuses {block:?} at {height}");
                 self.broken("app-is-asked-on-the-right-state", text);
             }
             _ => {}
         }
+    }
+
+    fn is_correct(&self, address: &ValidatorAddress) -> bool {
+        self.correct[index_of(address)]
     }
 
     /// All that a correct replica had to say of a transaction is said.
@@ -392,7 +450,9 @@ impl Checker {
 }
 
 fn sorted(mut durable: Durable) -> Durable {
-    durable.pending.sort_by_key(|block| (block.header.height, block.hash));
+    durable
+        .pending
+        .sort_by_key(|block| (block.header.height, block.hash));
     durable
 }
 
@@ -414,12 +474,20 @@ mod tests {
     }
 
     fn broken(checker: &Checker) -> Vec<&'static str> {
-        checker.violations().iter().map(|violation| violation.rule).collect()
+        checker
+            .violations()
+            .iter()
+            .map(|violation| violation.rule)
+            .collect()
     }
 
     fn qc(view: u64, block_hash: BlockHash) -> QuorumCertificate {
         let genesis = QuorumCertificate::genesis(GENESIS);
-        QuorumCertificate { view_num: ViewNumber(view), block_hash, ..genesis }
+        QuorumCertificate {
+            view_num: ViewNumber(view),
+            block_hash,
+            ..genesis
+        }
     }
 
     fn block(height: u64, view: u64, justify: QuorumCertificate) -> Block {
@@ -437,11 +505,18 @@ mod tests {
 
     fn insert(block: &Block) -> Write {
         let hash = block.hash(&GENESIS);
-        Write::InsertBlock { hash, block: block.clone(), state_updates: vec![] }
+        Write::InsertBlock {
+            hash,
+            block: block.clone(),
+            state_updates: vec![],
+        }
     }
 
     fn commit(block: &Block) -> Write {
-        Write::CommitBlock { hash: block.hash(&GENESIS), height: block.header.height }
+        Write::CommitBlock {
+            hash: block.hash(&GENESIS),
+            height: block.header.height,
+        }
     }
 
     fn statement(block: &Block) -> VoteStatement {
@@ -456,12 +531,22 @@ mod tests {
 
     fn vote(replica: usize, block: &Block) -> Vote {
         let statement = statement(block);
-        let signature = sign(&address(replica), &Statement::Vote(statement).digest(&GENESIS));
-        Vote { statement, voter: address(replica), signature }
+        let signature = sign(
+            &address(replica),
+            &Statement::Vote(statement).digest(&GENESIS),
+        );
+        Vote {
+            statement,
+            voter: address(replica),
+            signature,
+        }
     }
 
     fn rank(view: u64) -> Rank {
-        Rank { epoch: Epoch(0), view: ViewNumber(view) }
+        Rank {
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+        }
     }
 
     fn first_block(view: u64) -> Block {
@@ -469,7 +554,11 @@ mod tests {
     }
 
     fn child(parent: &Block, view: u64) -> Block {
-        block(parent.header.height.0 + 1, view, qc(parent.header.view.0, parent.hash(&GENESIS)))
+        block(
+            parent.header.height.0 + 1,
+            view,
+            qc(parent.header.view.0, parent.hash(&GENESIS)),
+        )
     }
 
     /// All three correct replicas vote for these blocks.
@@ -527,7 +616,13 @@ mod tests {
         checker.wrote(0, &GENESIS, &[commit(&b1), commit(&b1)]);
         let rules = ["committed-never-changes", "committed-chain-is-linked"];
         assert_eq!(broken(&checker), rules);
-        checker.wrote(0, &GENESIS, &[Write::DropBlock { hash: b1.hash(&GENESIS) }]);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::DropBlock {
+                hash: b1.hash(&GENESIS),
+            }],
+        );
         assert_eq!(broken(&checker)[2..], ["committed-never-changes"]);
     }
 
@@ -558,16 +653,24 @@ mod tests {
         let mut checker = checker();
         let (left, right) = (first_block(1), child(&first_block(0), 1));
         checker.see(left.header.parent(), &left);
-        checker.past[0].recorded.extend([statement(&left), statement(&right)]);
+        checker.past[0]
+            .recorded
+            .extend([statement(&left), statement(&right)]);
         checker.said_vote(0, &vote(0, &left));
         checker.said_vote(0, &vote(0, &left));
         assert_eq!(broken(&checker), [""; 0]);
         checker.said_vote(0, &vote(0, &right));
         assert_eq!(broken(&checker), ["one-vote-per-view"]);
-        let recorded = [Write::CastVote(statement(&left)), Write::CastVote(statement(&right))];
+        let recorded = [
+            Write::CastVote(statement(&left)),
+            Write::CastVote(statement(&right)),
+        ];
         checker.wrote(0, &GENESIS, &recorded);
         assert_eq!(broken(&checker)[1..], ["one-vote-per-view"]);
-        let rootless = VoteStatement { justify_view: ViewNumber(2), ..statement(&child(&left, 2)) };
+        let rootless = VoteStatement {
+            justify_view: ViewNumber(2),
+            ..statement(&child(&left, 2))
+        };
         checker.wrote(0, &GENESIS, &[Write::CastVote(rootless)]);
         assert_eq!(broken(&checker)[2..], ["justify-below-view"]);
     }
@@ -588,7 +691,11 @@ mod tests {
         checker.said_vote(0, &vote(0, &b1));
         checker.said(1, &timeout(1, 1, QuorumCertificate::genesis(GENESIS)));
         let block = b1.clone();
-        let propose = Propose { block, vote: vote(2, &b1), timeout_certificate: None };
+        let propose = Propose {
+            block,
+            vote: vote(2, &b1),
+            timeout_certificate: None,
+        };
         checker.wrote(2, &GENESIS, &[insert(&b1), Write::CastVote(statement(&b1))]);
         checker.said(2, &Message::Progress(ProgressMessage::Propose(propose)));
         assert_eq!(broken(&checker), ["speak-after-persist"; 3]);
@@ -608,7 +715,11 @@ mod tests {
         let mut checker = checker();
         let fall = [Write::SetHighestQc(qc(3, BlockHash([1; 32])))];
         checker.wrote(0, &GENESIS, &fall);
-        checker.wrote(0, &GENESIS, &[Write::SetHighestQc(qc(2, BlockHash([1; 32])))]);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::SetHighestQc(qc(2, BlockHash([1; 32])))],
+        );
         let tc = |view| TimeoutCertificate {
             epoch: Epoch(0),
             view_num: ViewNumber(view),
@@ -617,15 +728,27 @@ mod tests {
         };
         let fall = [Write::SetHighestTc(tc(4)), Write::SetHighestTc(tc(3))];
         checker.wrote(0, &GENESIS, &fall);
-        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(4)), Write::TimeOut(rank(4))]);
-        let rules = ["highest-qc-only-rises", "highest-tc-only-rises", "timed-out-only-rises"];
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::TimeOut(rank(4)), Write::TimeOut(rank(4))],
+        );
+        let rules = [
+            "highest-qc-only-rises",
+            "highest-tc-only-rises",
+            "timed-out-only-rises",
+        ];
         assert_eq!(broken(&checker), rules);
     }
 
     #[test]
     fn a_time_out_below_the_highest_qc() {
         let mut checker = checker();
-        checker.wrote(0, &GENESIS, &[Write::SetHighestQc(qc(3, BlockHash([1; 32])))]);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[Write::SetHighestQc(qc(3, BlockHash([1; 32])))],
+        );
         checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(4))]);
         checker.said(0, &timeout(0, 4, qc(2, BlockHash([1; 32]))));
         assert_eq!(broken(&checker), ["timeout-names-highest-qc"]);
@@ -636,10 +759,18 @@ mod tests {
         let mut checker = checker();
         let proposal = |block: &Block| {
             let (vote, block) = (statement(block), block.hash(&GENESIS));
-            Write::StoreProposal(StoredProposal { block, vote, timeout_certificate: None })
+            Write::StoreProposal(StoredProposal {
+                block,
+                vote,
+                timeout_certificate: None,
+            })
         };
         let (left, right) = (first_block(1), child(&first_block(0), 1));
-        checker.wrote(0, &GENESIS, &[proposal(&left), proposal(&left), proposal(&right)]);
+        checker.wrote(
+            0,
+            &GENESIS,
+            &[proposal(&left), proposal(&left), proposal(&right)],
+        );
         assert_eq!(broken(&checker), ["one-proposal-per-view"]);
     }
 
@@ -650,7 +781,10 @@ mod tests {
         let b3 = block(3, 2, qc(1, b1.hash(&GENESIS)));
         checker.wrote(0, &GENESIS, &[insert(&b1), insert(&b3)]);
         checker.wrote(0, &GENESIS, &[insert(&child(&first_block(7), 8))]);
-        assert_eq!(broken(&checker), ["height-is-parents-plus-one", "parent-is-known"]);
+        assert_eq!(
+            broken(&checker),
+            ["height-is-parents-plus-one", "parent-is-known"]
+        );
     }
 
     #[test]
@@ -662,7 +796,11 @@ mod tests {
         checker.wrote(0, &GENESIS, &[commit(&b1)]);
         checker.told_everything(0);
         let block = b1.hash(&GENESIS);
-        let event = Event::Committed { rank: rank(1), height: BlockHeight(1), block };
+        let event = Event::Committed {
+            rank: rank(1),
+            height: BlockHeight(1),
+            block,
+        };
         checker.told(0, &event);
         checker.told_everything(0);
         checker.told(0, &event);
@@ -673,12 +811,34 @@ mod tests {
     fn an_app_that_was_asked_on_the_wrong_state() {
         let mut checker = checker();
         let (block, height) = (BlockHash([1; 32]), BlockHeight(1));
-        let event = Event::Diverged { block, height, is_committed: false };
+        let event = Event::Diverged {
+            block,
+            height,
+            is_committed: false,
+        };
         checker.told(0, &event);
         checker.state_is(0, 1, 5);
         checker.state_is(1, 1, 6);
-        let rules = ["app-is-asked-on-the-right-state", "same-state-at-same-height"];
+        let rules = [
+            "app-is-asked-on-the-right-state",
+            "same-state-at-same-height",
+        ];
         assert_eq!(broken(&checker), rules);
+    }
+
+    #[test]
+    fn a_correct_replica_that_is_blamed() {
+        let mut checker = checker();
+        let (rank, block) = (rank(1), BlockHash([1; 32]));
+        let refused = |leader| Event::BlockRefused { rank, block, leader, why: "" };
+        let failed = |peer, why| Event::SyncFailed { peer, why };
+        checker.told(0, &refused(address(3)));
+        checker.told(0, &failed(address(3), "its blocks do not link up"));
+        checker.told(0, &failed(address(1), "no answer in time"));
+        assert_eq!(broken(&checker), [""; 0]);
+        checker.told(0, &refused(address(1)));
+        checker.told(0, &failed(address(1), "its blocks do not link up"));
+        assert_eq!(broken(&checker), ["nobody-correct-is-blamed"; 2]);
     }
 
     #[test]
@@ -690,7 +850,11 @@ mod tests {
             voting_record: VotingRecord::default(),
             highest_qc: genesis,
             highest_tc: None,
-            committed: CommittedHead { hash, height: BlockHeight(0), rank: Rank::default() },
+            committed: CommittedHead {
+                hash,
+                height: BlockHeight(0),
+                rank: Rank::default(),
+            },
             pending: vec![],
             validator_sets: vec![],
         };

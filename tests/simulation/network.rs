@@ -69,7 +69,14 @@ pub struct Network {
 impl Network {
     pub fn new(conditions: Conditions, rng: Rng) -> Self {
         let (cuts, held, remembered) = Default::default();
-        Network { conditions, cuts, held, remembered, rng, sent: 0 }
+        Network {
+            conditions,
+            cuts,
+            held,
+            remembered,
+            rng,
+            sent: 0,
+        }
     }
 
     pub fn cut(&mut self, from: usize, to: usize, how: Cut) {
@@ -80,7 +87,9 @@ impl Network {
     pub fn mend(&mut self, counts: &mut Counts) -> Vec<(u64, Envelope)> {
         self.cuts.clear();
         let held = std::mem::take(&mut self.held);
-        held.into_iter().flat_map(|envelope| self.carry(envelope, counts)).collect()
+        held.into_iter()
+            .flat_map(|envelope| self.carry(envelope, counts))
+            .collect()
     }
 
     /// Takes a message in, and says after how many nanoseconds it arrives, and what with it.

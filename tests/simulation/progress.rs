@@ -2,6 +2,7 @@
 //! the delays and the leaders to come. In its own arithmetic: the leaders and the waits are
 //! calculated here again.
 
+use hotstuff::algorithm::VoteTo;
 use hotstuff::types::CommitRule;
 
 use crate::setup::{Setup, MILLIS};
@@ -56,10 +57,20 @@ pub fn leader(powers: &[u64], view: u64) -> usize {
 ///
 /// A wait too short for the network, below four delays, is taken to lose its view.
 pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
-    let Standing { wait: now, view_max, qc_view_min, commit_view_min } = standing;
+    let Standing {
+        wait: now,
+        view_max,
+        qc_view_min,
+        commit_view_min,
+    } = standing;
     let base = u64::from(setup.base_ms) * MILLIS;
     let delay = setup.calm.delay_max;
-    let disk = setup.machines.iter().map(|machine| machine.disk_max).max().unwrap_or(0);
+    let disk = setup
+        .machines
+        .iter()
+        .map(|machine| machine.disk_max)
+        .max()
+        .unwrap_or(0);
     // A proposal and a vote, each through a network, a disk and an app.
     let hop = 3 * delay + 6 * disk + 4 * setup.habits.answer_max;
     let longest = wait(setup, qc_view_min, commit_view_min, view_max + 1);
@@ -76,8 +87,12 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
     while committed < blocks + chain {
         let wait = wait(setup, qc_view, commit_view, view);
         let is_long_enough = wait >= 4 * delay + 6 * disk + 4 * setup.habits.answer_max;
-        if is_long_enough && setup.survives(leader(&setup.powers, view)) {
+        let survives = |view| setup.survives(leader(&setup.powers, view));
+        if is_long_enough && survives(view) {
             views += hop;
+            if setup.vote_to == VoteTo::NextLeader && !survives(view + 1) {
+                views += wait + 2 * hop; // the votes went to a leader who keeps them
+            }
             in_a_row += 1;
             above += 1;
             qc_view = view;
@@ -91,9 +106,14 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
             commit_view = view;
         }
         view += 1;
-        assert!(view < view_max + 10_000, "no chain of {chain} among the leaders: {setup:?}");
+        assert!(
+            view < view_max + 10_000,
+            "no chain of {chain} among the leaders: {setup:?}"
+        );
     }
-    let faulty = (0..setup.powers.len()).filter(|replica| !setup.survives(*replica)).count() as u64;
+    let faulty = (0..setup.powers.len())
+        .filter(|replica| !setup.survives(*replica))
+        .count() as u64;
     let sync = (faulty + 2) * response_timeout(setup) + sync_interval(setup);
     (meeting + views + sync) * 5 / 4
 }

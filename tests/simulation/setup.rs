@@ -79,7 +79,11 @@ impl Setup {
             max_idle_ms: base_ms * 10,
             conditions,
             calm: conditions,
-            habits: Habits { answer_max: MILLIS, slow_per_mille: 0, fails_per_mille: 0 },
+            habits: Habits {
+                answer_max: MILLIS,
+                slow_per_mille: 0,
+                fails_per_mille: 0,
+            },
             machines: vec![machine; powers.len()],
             behaviours: vec![Behaviour::Correct; powers.len()],
             load_every: u64::from(base_ms) * MILLIS,
@@ -108,8 +112,16 @@ impl Setup {
         setup.conditions = random_conditions(base, rng);
         setup.habits = Habits {
             answer_max: base / rng.within(20, 200),
-            slow_per_mille: if rng.chance(200) { rng.within(5, 100) } else { 0 },
-            fails_per_mille: if rng.chance(100) { rng.within(5, 100) } else { 0 },
+            slow_per_mille: if rng.chance(200) {
+                rng.within(5, 100)
+            } else {
+                0
+            },
+            fails_per_mille: if rng.chance(100) {
+                rng.within(5, 100)
+            } else {
+                0
+            },
         };
         let replicas = powers.len() + setup.listeners;
         setup.machines = random_machines(replicas, base, rng);
@@ -189,9 +201,21 @@ fn random_machines(replicas: usize, base: u64, rng: &mut Rng) -> Vec<Machine> {
     let skewed = rng.chance(300);
     let slow_disks = rng.chance(300);
     let machine = |_| Machine {
-        clock_rate: if skewed { rng.within(900_000, 1_100_000) } else { 1_000_000 },
-        clock_origin: if skewed { rng.within(0, 1_000 * SECONDS) } else { 0 },
-        disk_max: if slow_disks { base / rng.within(50, 500) } else { 0 },
+        clock_rate: if skewed {
+            rng.within(900_000, 1_100_000)
+        } else {
+            1_000_000
+        },
+        clock_origin: if skewed {
+            rng.within(0, 1_000 * SECONDS)
+        } else {
+            0
+        },
+        disk_max: if slow_disks {
+            base / rng.within(50, 500)
+        } else {
+            0
+        },
         group_per_mille: *rng.pick(&[0, 500, 1_000]),
     };
     (0..replicas).map(machine).collect()
@@ -222,34 +246,42 @@ fn random_faults(setup: &Setup, dead: &[usize], rng: &mut Rng) -> Vec<(u64, Faul
     for replica in dead {
         faults.push((rng.below(setup.heal_at), Fault::Die { replica: *replica }));
     }
-    let alive: Vec<usize> =
-        (0..setup.replicas()).filter(|replica| !dead.contains(replica)).collect();
+    let alive: Vec<usize> = (0..setup.replicas())
+        .filter(|replica| !dead.contains(replica))
+        .collect();
     for _ in 0..rng.below(6) {
         let at = rng.below(setup.heal_at);
         let replica = *rng.pick(&alive);
         let nanos = rng.within(base / 10, base * 8);
-        faults.push((at, match rng.below(10) {
-            // A listener does not speak: it has no moment to die at.
-            // Of two crashes that wait for their moment the second may wait too long.
-            0..=4 if replica < setup.powers.len() && !waits_to_crash(&faults, replica) => {
-                let point = *rng.pick(&[
-                    CrashPoint::Now,
-                    CrashPoint::BeforeWrite,
-                    CrashPoint::AfterWrite,
-                    CrashPoint::WhileSending,
-                    CrashPoint::Disk(Failure::Before),
-                    CrashPoint::Disk(Failure::After),
-                ]);
-                Fault::Crash { replica, point, down: nanos }
-            }
-            5 => Fault::CrashAll { down: nanos },
-            0..=4 | 6 => Fault::Pause { replica, nanos },
-            _ => Fault::Partition {
-                links: random_links(setup.replicas(), rng),
-                how: *rng.pick(&[Cut::Lost, Cut::Held]),
-                nanos: nanos * 2,
+        faults.push((
+            at,
+            match rng.below(10) {
+                // A listener does not speak: it has no moment to die at.
+                // Of two crashes that wait for their moment the second may wait too long.
+                0..=4 if replica < setup.powers.len() && !waits_to_crash(&faults, replica) => {
+                    let point = *rng.pick(&[
+                        CrashPoint::Now,
+                        CrashPoint::BeforeWrite,
+                        CrashPoint::AfterWrite,
+                        CrashPoint::WhileSending,
+                        CrashPoint::Disk(Failure::Before),
+                        CrashPoint::Disk(Failure::After),
+                    ]);
+                    Fault::Crash {
+                        replica,
+                        point,
+                        down: nanos,
+                    }
+                }
+                5 => Fault::CrashAll { down: nanos },
+                0..=4 | 6 => Fault::Pause { replica, nanos },
+                _ => Fault::Partition {
+                    links: random_links(setup.replicas(), rng),
+                    how: *rng.pick(&[Cut::Lost, Cut::Held]),
+                    nanos: nanos * 2,
+                },
             },
-        }));
+        ));
     }
     faults.sort_by_key(|(at, _)| *at);
     faults
@@ -269,8 +301,14 @@ fn random_links(replicas: usize, rng: &mut Rng) -> Vec<(usize, usize)> {
     let all: Vec<(usize, usize)> = all.filter(|(from, to)| from != to).collect();
     let side: Vec<bool> = (0..replicas).map(|_| rng.chance(500)).collect();
     match rng.below(3) {
-        0 => all.into_iter().filter(|(from, to)| side[*from] != side[*to]).collect(),
-        1 => all.into_iter().filter(|(from, to)| side[*from] && !side[*to]).collect(),
+        0 => all
+            .into_iter()
+            .filter(|(from, to)| side[*from] != side[*to])
+            .collect(),
+        1 => all
+            .into_iter()
+            .filter(|(from, to)| side[*from] && !side[*to])
+            .collect(),
         _ => all.into_iter().filter(|_| rng.chance(300)).collect(),
     }
 }

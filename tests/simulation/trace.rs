@@ -11,12 +11,18 @@ pub fn describe_message(message: &Message) -> String {
         Message::Progress(message) => describe_progress(message),
         Message::Sync(SyncMessage::Request(request)) => {
             let (after, wanted) = (request.highest_committed_block, request.wanted);
-            format!("Request after {after:?}, wanted {wanted:?}, limit {}", request.limit)
+            format!(
+                "Request after {after:?}, wanted {wanted:?}, limit {}",
+                request.limit
+            )
         }
         Message::Sync(SyncMessage::Response(response)) => {
             let heights: Vec<u64> = response.blocks.iter().map(|b| b.header.height.0).collect();
             let tail: Vec<String> = response.tail_qcs.iter().map(qc).collect();
-            format!("Response after {:?}: {heights:?}, tail {tail:?}", response.highest_committed_block)
+            format!(
+                "Response after {:?}: {heights:?}, tail {tail:?}",
+                response.highest_committed_block
+            )
         }
     }
 }
@@ -25,7 +31,10 @@ fn describe_progress(message: &ProgressMessage) -> String {
     match message {
         ProgressMessage::Propose(propose) => {
             let header = &propose.block.header;
-            let tc = propose.timeout_certificate.as_ref().map_or(String::new(), |t| tc(t));
+            let tc = propose
+                .timeout_certificate
+                .as_ref()
+                .map_or(String::new(), |t| tc(t));
             format!(
                 "Propose {:?} view {} height {} on {} with {} bytes{tc}",
                 propose.vote.statement.block_hash,
@@ -39,7 +48,10 @@ fn describe_progress(message: &ProgressMessage) -> String {
         ProgressMessage::Vote(vote) => {
             let statement = vote.statement;
             let voter = index_of(&vote.voter);
-            format!("Vote of {voter} view {} {:?}", statement.view_num, statement.block_hash)
+            format!(
+                "Vote of {voter} view {} {:?}",
+                statement.view_num, statement.block_hash
+            )
         }
         ProgressMessage::TimeoutVote(timeout) => {
             let last = timeout.last_vote.map(|vote| vote.statement.view_num.0);
@@ -57,7 +69,11 @@ fn describe_progress(message: &ProgressMessage) -> String {
             format!("AdvanceView{}", tc(timeout))
         }
         ProgressMessage::Wake(wake) => {
-            format!("Wake of {} view {}", index_of(&wake.validator), wake.view_num)
+            format!(
+                "Wake of {} view {}",
+                index_of(&wake.validator),
+                wake.view_num
+            )
         }
     }
 }
@@ -67,19 +83,30 @@ pub fn describe_input(input: &Input) -> String {
         Input::TimerExpired => "<- the timer".into(),
         Input::Notify => "<- the host has work".into(),
         Input::Progress { from, message } => {
-            format!("<- {}: {}", index_of(from), describe_progress(message.message()))
+            format!(
+                "<- {}: {}",
+                index_of(from),
+                describe_progress(message.message())
+            )
         }
         Input::Synced { from, response } => {
             let message = Message::Sync(SyncMessage::Response(response.message().clone()));
             format!("<- {}: {}", index_of(from), describe_message(&message))
         }
         Input::SyncFailed { peer } => format!("<- sync with {} failed", index_of(peer)),
-        Input::BlockProposed { cur_view, prev_block, response } => {
+        Input::BlockProposed {
+            cur_view,
+            prev_block,
+            response,
+        } => {
             let response = short(&format!("{response:?}"));
             format!("<- the app, for view {cur_view} on {prev_block:?}: {response}")
         }
         Input::BlockValidated { block, response } => {
-            format!("<- the app, of {block:?}: {}", short(&format!("{response:?}")))
+            format!(
+                "<- the app, of {block:?}: {}",
+                short(&format!("{response:?}"))
+            )
         }
     }
 }

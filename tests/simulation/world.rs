@@ -17,13 +17,13 @@ use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use hotstuff::pacemaker::DefaultPacemaker;
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
-    codec, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
+    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
     ValidatorSet,
 };
 
 use crate::actors::Actor;
 use crate::app::{commands, fingerprint, SimApp};
-use crate::disk::{Failure, SimDisk};
+use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
@@ -36,14 +36,22 @@ use crate::trace::{describe_input, describe_message, describe_writes};
 /// What happens next.
 enum Happening {
     Deliver(Envelope),
-    Timer { replica: usize, life: u64 },
+    Timer {
+        replica: usize,
+        life: u64,
+    },
     /// The disk is done with the open step.
     Persisted { replica: usize, life: u64 },
-    /// The app's answer, or one's own vote.
+    /// The app answers.
+    App { replica: usize, life: u64, effect: Effect },
+    /// One's own vote or time-out.
     Own { replica: usize, life: u64, input: Input },
     Load { replica: usize },
     Fault(Fault),
-    Restart { replica: usize, life: u64 },
+    Restart {
+        replica: usize,
+        life: u64,
+    },
     Mend,
 }
 
@@ -108,7 +116,10 @@ const HAPPENINGS_MAX: u64 = 3_000_000;
 impl World {
     pub fn new(setup: Setup) -> World {
         let members = setup.powers.iter().enumerate();
-        let members = members.map(|(i, power)| Validator { address: address(i), power: *power });
+        let members = members.map(|(i, power)| Validator {
+            address: address(i),
+            power: *power,
+        });
         let validator_set = ValidatorSet::new(members).expect("setups have valid powers");
         let parameters = ChainParameters {
             commit_rule: setup.commit_rule,
@@ -135,7 +146,7 @@ impl World {
                 app: SimApp::new(setup.habits, rng.fork()),
                 verifier,
                 machine: setup.machines[index],
-                actor: Actor::new(index, behaviour, genesis, setup.powers.len()),
+                actor: Actor::new(index, behaviour, genesis, setup.powers.len(), rng.fork()),
                 is_correct: setup.is_correct(index),
                 life: 0,
                 dead: false,
@@ -146,7 +157,9 @@ impl World {
             }
         });
         let replicas: Vec<Replica> = replicas.collect();
-        let correct = (0..setup.replicas()).map(|index| setup.is_correct(index)).collect();
+        let correct = (0..setup.replicas())
+            .map(|index| setup.is_correct(index))
+            .collect();
         let checker = Checker::new(genesis, setup.commit_rule, setup.powers.clone(), correct);
         let network = Network::new(setup.conditions, rng.fork());
         let mut world = World {
@@ -189,7 +202,8 @@ impl World {
 
     fn at(&mut self, time: u64, happening: Happening) {
         self.sequence += 1;
-        self.queue.insert((time.max(self.now), self.sequence), happening);
+        self.queue
+            .insert((time.max(self.now), self.sequence), happening);
     }
 
     /// Lets the world go on until `end`, or until a rule is broken.
@@ -238,9 +252,18 @@ impl World {
                     self.persist(replica);
                 }
             }
-            Happening::Own { replica, life, input } => {
+            Happening::Own {
+                replica,
+                life,
+                input,
+            } => {
                 if self.lives(replica, life) {
                     self.take_in(replica, input);
+                }
+            }
+            Happening::App { replica, life, effect } => {
+                if self.lives(replica, life) {
+                    self.answer(replica, effect);
                 }
             }
             Happening::Load { replica } => self.load(replica),
@@ -259,6 +282,7 @@ impl World {
             Happening::Deliver(envelope) => envelope.to,
             Happening::Timer { replica, .. }
             | Happening::Persisted { replica, .. }
+            | Happening::App { replica, .. }
             | Happening::Own { replica, .. } => *replica,
             _ => return None,
         };
@@ -338,12 +362,20 @@ impl World {
             replica.machine.clock_origin = mix(replica.machine.clock_origin) >> 8;
         }
         let life = replica.life;
-        self.at(self.now.saturating_add(down), Happening::Restart { replica: index, life });
+        self.at(
+            self.now.saturating_add(down),
+            Happening::Restart {
+                replica: index,
+                life,
+            },
+        );
     }
 
     fn timer(&mut self, index: usize) {
         let now = self.clock(index);
-        let Some(algorithm) = &self.replicas[index].algorithm else { return };
+        let Some(algorithm) = &self.replicas[index].algorithm else {
+            return;
+        };
         if algorithm.deadline() > now {
             self.set_timer(index);
             return;
@@ -359,7 +391,9 @@ impl World {
     }
 
     fn set_timer(&mut self, index: usize) {
-        let Some(algorithm) = &self.replicas[index].algorithm else { return };
+        let Some(algorithm) = &self.replicas[index].algorithm else {
+            return;
+        };
         let deadline = algorithm.deadline();
         if deadline == Time::NEVER {
             self.replicas[index].timer_at = None;
@@ -369,13 +403,21 @@ impl World {
         if self.replicas[index].timer_at != Some(at) {
             self.replicas[index].timer_at = Some(at);
             let life = self.replicas[index].life;
-            self.at(at, Happening::Timer { replica: index, life });
+            self.at(
+                at,
+                Happening::Timer {
+                    replica: index,
+                    life,
+                },
+            );
         }
     }
 
     fn take_in(&mut self, index: usize, input: Input) {
         let now = self.clock(index);
-        let group = self.rng.chance(self.replicas[index].machine.group_per_mille);
+        let group = self
+            .rng
+            .chance(self.replicas[index].machine.group_per_mille);
         let replica = &mut self.replicas[index];
         if replica.step.is_some() && !group {
             replica.inbox.push_back(input);
@@ -410,13 +452,25 @@ impl World {
         }
         let latency = self.rng.within(disk_max / 4, disk_max);
         let life = self.replicas[index].life;
-        self.at(self.now + latency, Happening::Persisted { replica: index, life });
+        self.at(
+            self.now + latency,
+            Happening::Persisted {
+                replica: index,
+                life,
+            },
+        );
     }
 
     fn persist(&mut self, index: usize) {
-        let Some(step) = self.replicas[index].step.take() else { return };
+        let Some(step) = self.replicas[index].step.take() else {
+            return;
+        };
         let speaks = !step.is_quiet() && !step.writes().is_empty();
-        let crash = if speaks { self.replicas[index].crash_at.pop_front() } else { None };
+        let crash = if speaks {
+            self.replicas[index].crash_at.pop_front()
+        } else {
+            None
+        };
         match crash {
             Some((CrashPoint::BeforeWrite, down)) => {
                 self.counts.add(Kind::CrashBeforeWrite);
@@ -449,7 +503,10 @@ impl World {
             return self.crash(index, down);
         }
         let refuses = self.rng.chance(self.setup.unsigned_per_mille) && !self.healed;
-        let signer = SimSigner { address: address(index), refuses };
+        let signer = SimSigner {
+            address: address(index),
+            refuses,
+        };
         let disk = &self.replicas[index].disk;
         let mut stored = |hash: &BlockHash| disk.block(hash).cloned();
         let dispatch = outbox.sign(Some(&signer), &mut stored);
@@ -480,7 +537,10 @@ impl World {
         }
         let committed: Vec<(u64, BlockHash)> = journal.iter().filter_map(committed).collect();
         for (_, hash) in &committed {
-            let done = replica.disk.block(hash).map_or(vec![], |block| commands(&block.data));
+            let done = replica
+                .disk
+                .block(hash)
+                .map_or(vec![], |block| commands(&block.data));
             done.iter().for_each(|command| {
                 replica.app.pool.remove(command);
             });
@@ -489,7 +549,8 @@ impl World {
             return;
         }
         if let Some(nonsense) = replica.disk.take_nonsense() {
-            self.checker.broken("writes-mean-something", format!("{index}: {nonsense}"));
+            self.checker
+                .broken("writes-mean-something", format!("{index}: {nonsense}"));
         }
         self.checker.wrote(index, &self.genesis, &journal);
         if !committed.is_empty() {
@@ -498,7 +559,10 @@ impl World {
         }
         if !committed.is_empty() {
             let view = replica.disk.highest_qc.view_num.0;
-            self.commits.push(Commit { replica: index, view });
+            self.commits.push(Commit {
+                replica: index,
+                view,
+            });
         }
     }
 
@@ -515,7 +579,8 @@ impl World {
             let text = format!("{index}: {} pending blocks", memory.pending.len());
             self.checker.broken("everything-is-bounded", text);
         }
-        self.checker.remembers(index, memory, self.replicas[index].disk.durable());
+        self.checker
+            .remembers(index, memory, self.replicas[index].disk.durable());
     }
 
     fn dispatch(&mut self, index: usize, dispatch: Dispatch, cut_short: bool) {
@@ -538,10 +603,18 @@ impl World {
         }
         for input in dispatch.inputs {
             if let (true, Input::Progress { message, .. }) = (is_correct, &input) {
-                self.checker.said(index, &Message::Progress(message.message().clone()));
+                self.checker
+                    .said(index, &Message::Progress(message.message().clone()));
             }
             let life = self.replicas[index].life;
-            self.at(self.now + MICROS, Happening::Own { replica: index, life, input });
+            self.at(
+                self.now + MICROS,
+                Happening::Own {
+                    replica: index,
+                    life,
+                    input,
+                },
+            );
         }
         let sent = if cut_short {
             self.rng.index(dispatch.messages.len() + 1)
@@ -576,8 +649,11 @@ impl World {
                 self.post(from, to, message.clone());
                 continue;
             }
-            let bent = self.replicas[from].actor.bend(to, &message, &mut self.counts);
-            bent.into_iter().for_each(|message| self.post(from, to, Arc::new(message)));
+            let bent = self.replicas[from]
+                .actor
+                .bend(to, &message, &mut self.counts);
+            bent.into_iter()
+                .for_each(|message| self.post(from, to, Arc::new(message)));
         }
     }
 
@@ -595,18 +671,26 @@ impl World {
         if !self.is_up(to) {
             return;
         }
-        let heard = self.replicas[to].actor.hear(&message, &mut self.counts);
+        // Two actors that answer one another would never end.
+        let heard = match self.replicas[from].is_correct {
+            true => self.replicas[to].actor.hear(&message, &mut self.counts),
+            false => vec![],
+        };
         for message in heard.into_iter().map(Arc::new) {
-            (0..self.replicas.len()).filter(|peer| *peer != to).for_each(|peer| {
-                self.post(to, peer, message.clone());
-            });
+            (0..self.replicas.len())
+                .filter(|peer| *peer != to)
+                .for_each(|peer| {
+                    self.post(to, peer, message.clone());
+                });
         }
         let message = if self.setup.as_bytes {
             let bytes = codec::encode(&*message);
             match codec::decode::<Message>(&bytes, self.parameters.message_bytes_max()) {
                 Ok(message) => message,
                 Err(error) => {
-                    return self.checker.broken("codec", format!("{error}: {message:?}"));
+                    return self
+                        .checker
+                        .broken("codec", format!("{error}: {message:?}"));
                 }
             }
         } else {
@@ -616,12 +700,24 @@ impl World {
         let verifier = &mut self.replicas[to].verifier;
         let (input, refused) = match message {
             Message::Progress(message) => match verifier.progress(message) {
-                Ok(message) => (Some(Input::Progress { from: sender, message }), None),
+                Ok(message) => (
+                    Some(Input::Progress {
+                        from: sender,
+                        message,
+                    }),
+                    None,
+                ),
                 Err(refusal) => (None, Some(refusal)),
             },
             Message::Sync(SyncMessage::Response(response)) => {
                 match verifier.sync_response(response) {
-                    Ok(response) => (Some(Input::Synced { from: sender, response }), None),
+                    Ok(response) => (
+                        Some(Input::Synced {
+                            from: sender,
+                            response,
+                        }),
+                        None,
+                    ),
                     Err(refusal) => (Some(Input::SyncFailed { peer: sender }), Some(refusal)),
                 }
             }
@@ -647,55 +743,61 @@ impl World {
         let after = request.highest_committed_block;
         let answer = disk.blocks_after(&after, request.wanted.as_ref(), limit);
         let (blocks, tail_qcs) = answer.unwrap_or((vec![], vec![disk.highest_qc.clone()]));
-        let response = SyncResponse { highest_committed_block: after, blocks, tail_qcs };
+        let response = SyncResponse {
+            highest_committed_block: after,
+            blocks,
+            tail_qcs,
+        };
         let message = Message::Sync(SyncMessage::Response(response));
         self.send(server, To::Peer(address(client)), message, false);
     }
 
     // --- the app and its host ---
 
+    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is asked.
     fn ask_app(&mut self, index: usize, step: &mut Step) {
         for effect in step.take_effects() {
             let replica = &mut self.replicas[index];
             let (answers_at, slow) = replica.app.answers_at(self.now);
-            let fails = replica.app.fails();
-            let tip = match &effect {
-                Effect::ProposeBlock { prev_block, .. } => *prev_block,
-                Effect::ValidateBlock { block, .. } => block.header.parent(),
-            };
-            let state = replica.disk.state_at(&tip, step.writes());
-            if state.is_none() && replica.is_correct {
-                let text = format!("{index}: no state at {tip:?} for {effect:?}");
-                self.checker.broken("app-is-asked-on-a-state-that-is", text);
-            }
-            let (state, branch) = state.unwrap_or_default();
-            let input = match effect {
-                Effect::ProposeBlock { cur_view, prev_block } => {
-                    let response = if fails {
-                        ProposeBlockResponse::Failed
-                    } else {
-                        replica.app.propose(&state, &branch)
-                    };
-                    Input::BlockProposed { cur_view, prev_block, response }
-                }
-                Effect::ValidateBlock { hash, block, .. } => {
-                    let response = if fails {
-                        ValidateBlockResponse::Undecided
-                    } else {
-                        SimApp::validate(&state, &block.data)
-                    };
-                    Input::BlockValidated { block: hash, response }
-                }
-            };
             if slow {
                 self.counts.add(Kind::SlowApp);
             }
-            if fails {
-                self.counts.add(Kind::AppFailure);
+            let state = replica.disk.state_at(&tip(&effect), step.writes());
+            if state == Err(NoState::Unknown) && replica.is_correct {
+                let text = format!("{index}: {effect:?}");
+                self.checker.broken("app-is-asked-on-known-blocks", text);
             }
-            let life = self.replicas[index].life;
-            self.at(answers_at, Happening::Own { replica: index, life, input });
+            let life = replica.life;
+            self.at(answers_at, Happening::App { replica: index, life, effect });
         }
+    }
+
+    fn answer(&mut self, index: usize, effect: Effect) {
+        let replica = &mut self.replicas[index];
+        let unwritten = replica.step.as_ref().map_or(&[][..], Step::writes);
+        let state = replica.disk.state_at(&tip(&effect), unwritten).ok();
+        let fails = replica.app.fails();
+        if fails {
+            self.counts.add(Kind::AppFailure);
+        }
+        let state = state.filter(|_| !fails);
+        let input = match effect {
+            Effect::ProposeBlock { cur_view, prev_block } => {
+                let failed = ProposeBlockResponse::Failed;
+                let propose = |(state, branch): (State, Vec<Block>)| {
+                    replica.app.propose(&state, &branch)
+                };
+                let response = state.map_or(failed, propose);
+                Input::BlockProposed { cur_view, prev_block, response }
+            }
+            Effect::ValidateBlock { hash, block, .. } => {
+                let undecided = ValidateBlockResponse::Undecided;
+                let validate = |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
+                let response = state.map_or(undecided, validate);
+                Input::BlockValidated { block: hash, response }
+            }
+        };
+        self.take_in(index, input);
     }
 
     fn load(&mut self, index: usize) {
@@ -705,7 +807,9 @@ impl World {
         if !self.replicas[index].dead && self.replicas[index].is_validator {
             self.command(index);
         }
-        let next = self.rng.within(self.load_every / 2, self.load_every * 3 / 2);
+        let next = self
+            .rng
+            .within(self.load_every / 2, self.load_every * 3 / 2);
         self.at(self.now + next, Happening::Load { replica: index });
     }
 
@@ -733,11 +837,19 @@ impl World {
             println!("{:>12.3} ms         {fault:?}", self.now as f64 / 1e6);
         }
         match fault {
-            Fault::Crash { replica, point: CrashPoint::Now, down } => {
+            Fault::Crash {
+                replica,
+                point: CrashPoint::Now,
+                down,
+            } => {
                 self.counts.add(Kind::Crash);
                 self.crash(replica, down);
             }
-            Fault::Crash { replica, point, down } => {
+            Fault::Crash {
+                replica,
+                point,
+                down,
+            } => {
                 self.replicas[replica].crash_at.push_back((point, down));
             }
             Fault::CrashAll { down } => {
@@ -758,7 +870,9 @@ impl World {
             }
             Fault::Partition { links, how, nanos } => {
                 self.counts.add(Kind::Partition);
-                links.iter().for_each(|(from, to)| self.network.cut(*from, *to, how));
+                links
+                    .iter()
+                    .for_each(|(from, to)| self.network.cut(*from, *to, how));
                 self.at(self.now + nanos, Happening::Mend);
             }
         }
@@ -783,13 +897,21 @@ impl World {
             self.replicas[index].paused_until = 0;
             self.replicas[index].crash_at.clear();
             let life = self.replicas[index].life;
-            self.at(self.now, Happening::Restart { replica: index, life });
+            self.at(
+                self.now,
+                Happening::Restart {
+                    replica: index,
+                    life,
+                },
+            );
         }
     }
 
     /// Whether a crash still waits for its moment.
     pub fn crashes_wait(&self) -> bool {
-        self.replicas.iter().any(|replica| !replica.dead && !replica.crash_at.is_empty())
+        self.replicas
+            .iter()
+            .any(|replica| !replica.dead && !replica.crash_at.is_empty())
     }
 
     // --- what tests ask ---
@@ -803,18 +925,26 @@ impl World {
     }
 
     pub fn height_min(&self) -> u64 {
-        self.survivors().map(|replica| self.height(replica)).min().unwrap_or(0)
+        self.survivors()
+            .map(|replica| self.height(replica))
+            .min()
+            .unwrap_or(0)
     }
 
     pub fn view(&self, replica: usize) -> u64 {
         let replica = &self.replicas[replica];
-        let algorithm = replica.algorithm.as_ref().or(replica.step.as_ref().map(Step::algorithm));
+        let algorithm = replica
+            .algorithm
+            .as_ref()
+            .or(replica.step.as_ref().map(Step::algorithm));
         algorithm.map_or(0, |algorithm| algorithm.view().view.0)
     }
 
     /// Commands that no host of a survivor still waits for.
     pub fn waiting_commands(&self) -> usize {
-        self.survivors().map(|replica| self.replicas[replica].app.pool.len()).sum()
+        self.survivors()
+            .map(|replica| self.replicas[replica].app.pool.len())
+            .sum()
     }
 
     pub fn standing(&self) -> Standing {
@@ -828,7 +958,10 @@ impl World {
         let committed = |replica: usize| self.replicas[replica].disk.committed_view();
         Standing {
             wait: self.survivors().filter_map(deadline).max().unwrap_or(0),
-            view_max: (0..self.replicas.len()).map(|r| self.view(r)).max().unwrap_or(0),
+            view_max: (0..self.replicas.len())
+                .map(|r| self.view(r))
+                .max()
+                .unwrap_or(0),
             qc_view_min: self.survivors().map(highest_qc).min().unwrap_or(0),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
@@ -846,8 +979,20 @@ impl World {
     fn say(&self, replica: usize, text: impl FnOnce() -> String) {
         if self.verbose {
             let view = self.view(replica);
-            println!("{:>12.3} ms  {replica} @{view:<4} {}", self.now as f64 / 1e6, text());
+            println!(
+                "{:>12.3} ms  {replica} @{view:<4} {}",
+                self.now as f64 / 1e6,
+                text()
+            );
         }
+    }
+}
+
+/// The block on whose state a question is asked.
+fn tip(effect: &Effect) -> BlockHash {
+    match effect {
+        Effect::ProposeBlock { prev_block, .. } => *prev_block,
+        Effect::ValidateBlock { block, .. } => block.header.parent(),
     }
 }
 
@@ -875,7 +1020,9 @@ fn write_digest(write: &hotstuff::algorithm::Write) -> u64 {
 
 fn event_digest(event: &Event) -> u64 {
     let text = format!("{event:?}");
-    text.bytes().fold(9, |sum, byte| sum.rotate_left(5).wrapping_mul(31) ^ u64::from(byte))
+    text.bytes().fold(9, |sum, byte| {
+        sum.rotate_left(5).wrapping_mul(31) ^ u64::from(byte)
+    })
 }
 
 fn message_digest(message: &Message) -> u64 {

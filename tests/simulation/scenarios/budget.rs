@@ -18,12 +18,17 @@ fn budget() {
         let setup = Setup::random(seed);
         println!("{setup:#?}");
         let outcome = run(setup, true);
-        println!("views {}, height {}, faults:\n{}", outcome.views, outcome.height, outcome.counts);
+        println!(
+            "views {}, height {}, faults:\n{}",
+            outcome.views, outcome.height, outcome.counts
+        );
         return expect_good(&outcome);
     }
     let seconds = number("SECONDS");
     // Each budgeted run is to see new seeds; the short one is the same every time.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let first = number("FROM").unwrap_or_else(|| match seconds {
         Some(_) => since_1970.as_millis() as u64 * 1_000,
         None => 1_000_000,
@@ -34,7 +39,10 @@ fn budget() {
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+    )
 }
 
 #[derive(Default)]
@@ -42,7 +50,7 @@ struct Sum {
     cases: u64,
     views: u64,
     failures: u64,
-    progress_per_mille: Vec<u64>,
+    progress: Vec<(u64, u64)>,
     counts: Counts,
 }
 
@@ -74,16 +82,16 @@ fn explore(first: u64, budget: Duration) -> u64 {
         sum.views as f64 / core_seconds,
         sum.failures,
     );
-    let progress = &mut sum.progress_per_mille;
+    let progress = &mut sum.progress;
     progress.sort_unstable();
-    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).unwrap_or(&0);
+    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).map_or(0, |(progress, _)| *progress);
     println!(
         "progress after healing, of a thousand parts of the time allowed: \
-         median {}, 90 % {}, 99 % {}, worst {}",
+         median {}, 90 % {}, 99 % {}, worst {:?}",
         at(50),
         at(90),
         at(99),
-        progress.last().unwrap_or(&0),
+        progress.last().unwrap_or(&(0, 0)),
     );
     println!("faults injected:\n{}", sum.counts);
     sum.failures
@@ -92,10 +100,13 @@ fn explore(first: u64, budget: Duration) -> u64 {
 fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.cases += 1;
     sum.views += outcome.views;
-    sum.progress_per_mille.push(outcome.progress_per_mille);
+    sum.progress.push((outcome.progress_per_mille, outcome.seed));
     sum.counts.merge(&outcome.counts);
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
-        println!("seed {}: {violation}\n    make sim SEED={}", outcome.seed, outcome.seed);
+        println!(
+            "seed {}: {violation}\n    make sim SEED={}",
+            outcome.seed, outcome.seed
+        );
     }
 }

@@ -17,8 +17,15 @@ const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
 const VOTES: [VoteTo; 2] = [VoteTo::All, VoteTo::NextLeader];
 
 /// Runs `story` twice for each of `seeds` seeds, both commit rules and both `vote_to`.
-fn for_all(seeds: u64, setup: impl Fn(u64, CommitRule, VoteTo) -> Setup, story: impl Fn(&mut World)) {
-    for (rule, vote_to) in RULES.iter().flat_map(|rule| VOTES.map(|vote_to| (*rule, vote_to))) {
+fn for_all(
+    seeds: u64,
+    setup: impl Fn(u64, CommitRule, VoteTo) -> Setup,
+    story: impl Fn(&mut World),
+) {
+    for (rule, vote_to) in RULES
+        .iter()
+        .flat_map(|rule| VOTES.map(|vote_to| (*rule, vote_to)))
+    {
         for seed in 0..seeds {
             let tell = || {
                 guarded(seed, || {
@@ -33,7 +40,11 @@ fn for_all(seeds: u64, setup: impl Fn(u64, CommitRule, VoteTo) -> Setup, story: 
             let who = format!("seed {seed}, {rule:?}, votes to {vote_to:?}");
             let same = first.digest == second.digest;
             let Outcome { violation, .. } = first;
-            assert!(violation.is_none(), "{who}: {}", violation.unwrap_or_default());
+            assert!(
+                violation.is_none(),
+                "{who}: {}",
+                violation.unwrap_or_default()
+            );
             assert!(same, "{who}: two runs differ");
         }
     }
@@ -57,13 +68,24 @@ fn expect_a_commit_in_each_rotation(world: &mut World, first_view: u64) {
 
 fn expect_a_commit_in_each_rotation_of(world: &mut World, first_view: u64, who: &[usize]) {
     let n = world.setup.powers.len() as u64;
-    let last_view = who.iter().map(|replica| world.view(*replica)).min().unwrap_or(0);
+    let last_view = who
+        .iter()
+        .map(|replica| world.view(*replica))
+        .min()
+        .unwrap_or(0);
     for replica in who.iter().copied() {
         let mut start = first_view.next_multiple_of(n);
         while start + n < last_view {
             let within = |view: u64| (start..start + n).contains(&view);
-            if !world.commits.iter().any(|c| c.replica == replica && within(c.view)) {
-                let text = format!("{replica} commits nothing in views {start} to {}", start + n - 1);
+            if !world
+                .commits
+                .iter()
+                .any(|c| c.replica == replica && within(c.view))
+            {
+                let text = format!(
+                    "{replica} commits nothing in views {start} to {}",
+                    start + n - 1
+                );
                 return world.checker.broken("a-commit-in-each-rotation", text);
             }
             start += n;
@@ -76,7 +98,9 @@ fn run_to_view(world: &mut World, view: u64) {
     let behind = |world: &World| world.survivors().any(|replica| world.view(replica) < view);
     let late = world.run_while(world.now + 3_600_000 * MILLIS, behind);
     if late {
-        world.checker.broken("views-pass", format!("not in view {view} after an hour"));
+        world
+            .checker
+            .broken("views-pass", format!("not in view {view} after an hour"));
     }
 }
 
@@ -87,13 +111,26 @@ fn one_of_four_crashed() {
     let setup = |seed, rule, vote_to| {
         let mut setup = four(seed, rule, vote_to);
         let mut rng = Rng::new(seed);
-        let at = if seed % 2 == 0 { 0 } else { rng.below(2_000 * MILLIS) };
-        setup.faults = vec![(at, Fault::Die { replica: rng.index(4) })];
+        let at = if seed % 2 == 0 {
+            0
+        } else {
+            rng.below(2_000 * MILLIS)
+        };
+        setup.faults = vec![(
+            at,
+            Fault::Die {
+                replica: rng.index(4),
+            },
+        )];
         setup
     };
     for_all(100, setup, |world| {
         world.run_until(world.setup.faults[0].0);
-        let crashed_in = world.survivors().map(|replica| world.view(replica)).max().unwrap_or(0);
+        let crashed_in = world
+            .survivors()
+            .map(|replica| world.view(replica))
+            .max()
+            .unwrap_or(0);
         run_to_view(world, crashed_in + 44);
         expect_a_commit_in_each_rotation(world, crashed_in + 4);
         assert!(world.counts.of(Kind::Dead) == 1);
@@ -106,18 +143,27 @@ fn one_of_four_crashed() {
 fn withheld_block() {
     let setup = |seed, rule, vote_to| {
         let mut setup = four(seed, rule, vote_to);
-        let (liar, victim) = ((seed % 4) as usize, ((seed + 1 + seed / 4 % 3) % 4) as usize);
+        let (liar, victim) = (
+            (seed % 4) as usize,
+            ((seed + 1 + seed / 4 % 3) % 4) as usize,
+        );
         setup.behaviours[liar] = Behaviour::Withholder { victim };
         setup
     };
     for_all(24, setup, |world| {
         let victim = ((world.setup.seed + 1 + world.setup.seed / 4 % 3) % 4) as usize;
         run_to_view(world, 44);
-        let others: Vec<usize> = world.survivors().filter(|replica| *replica != victim).collect();
+        let others: Vec<usize> = world
+            .survivors()
+            .filter(|replica| *replica != victim)
+            .collect();
         expect_a_commit_in_each_rotation_of(world, 8, &others);
         let (late, ahead) = (world.height(victim), world.height(others[0]));
         if late + 3 * 4 < ahead {
-            world.checker.broken("the-victim-keeps-up", format!("{victim}: {late} of {ahead}"));
+            world.checker.broken(
+                "the-victim-keeps-up",
+                format!("{victim}: {late} of {ahead}"),
+            );
         }
         heal_and_progress(world);
         assert!(world.counts.of(Kind::Withheld) > 0);
@@ -162,7 +208,12 @@ fn powers_33_34_33_with_one_dead() {
     for powers in [[33, 34, 33], [333, 334, 333]] {
         let setup = |seed: u64, rule, vote_to| {
             let mut setup = Setup::calm(seed, &powers, rule, vote_to);
-            setup.faults = vec![(0, Fault::Die { replica: if seed % 2 == 0 { 0 } else { 2 } })];
+            setup.faults = vec![(
+                0,
+                Fault::Die {
+                    replica: if seed % 2 == 0 { 0 } else { 2 },
+                },
+            )];
             setup
         };
         for_all(8, setup, |world| {
@@ -198,8 +249,14 @@ fn drain(world: &mut World) {
     let bound = bound(&world.setup, world.standing(), 10);
     let late = world.run_while(start + bound, |world| world.waiting_commands() > 0);
     if late {
-        let text = format!("{} commands after {} ms", world.waiting_commands(), bound / MILLIS);
-        world.checker.broken("an-idle-chain-commits-everything", text);
+        let text = format!(
+            "{} commands after {} ms",
+            world.waiting_commands(),
+            bound / MILLIS
+        );
+        world
+            .checker
+            .broken("an-idle-chain-commits-everything", text);
     }
 }
 
@@ -247,7 +304,12 @@ fn whole_cluster_crash() {
         let mut at = 0;
         for _ in 0..5 {
             at += rng.within(10, 1_500) * MILLIS;
-            setup.faults.push((at, Fault::CrashAll { down: rng.below(500) * MILLIS }));
+            setup.faults.push((
+                at,
+                Fault::CrashAll {
+                    down: rng.below(500) * MILLIS,
+                },
+            ));
         }
         setup.heal_at = at + 1_000 * MILLIS;
         setup
@@ -276,7 +338,14 @@ fn every_crash_point() {
         for at in 1..24 {
             let (replica, point) = (rng.index(4), *rng.pick(&points));
             let down = rng.below(100) * MILLIS;
-            setup.faults.push((at * 200 * MILLIS, Fault::Crash { replica, point, down }));
+            setup.faults.push((
+                at * 200 * MILLIS,
+                Fault::Crash {
+                    replica,
+                    point,
+                    down,
+                },
+            ));
         }
         setup.heal_at = 25 * 200 * MILLIS;
         setup
@@ -300,7 +369,14 @@ fn catching_up_over_hundreds_of_blocks() {
         let links = away.flat_map(|away| (0..5).flat_map(move |to| [(away, to), (to, away)]));
         let links = links.filter(|(from, to)| from != to).collect();
         let nanos = 20_000 * MILLIS;
-        setup.faults = vec![(MILLIS, Fault::Partition { links, how: Cut::Lost, nanos })];
+        setup.faults = vec![(
+            MILLIS,
+            Fault::Partition {
+                links,
+                how: Cut::Lost,
+                nanos,
+            },
+        )];
         setup
     };
     for_all(5, setup, |world| {
@@ -316,16 +392,28 @@ fn catching_up_over_hundreds_of_blocks() {
 fn leaders_agree() {
     use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
     use hotstuff::types::{Validator, ValidatorSet, ViewNumber};
-    for powers in [vec![1; 4], vec![3, 9, 1], vec![u64::MAX / 2, u64::MAX / 4], vec![33, 34, 33]] {
+    for powers in [
+        vec![1; 4],
+        vec![3, 9, 1],
+        vec![u64::MAX / 2, u64::MAX / 4],
+        vec![33, 34, 33],
+    ] {
         let members = powers.iter().enumerate();
         let members = members.map(|(i, power)| {
             let address = crate::keys::address(i);
-            Validator { address, power: *power }
+            Validator {
+                address,
+                power: *power,
+            }
         });
         let set = ValidatorSet::new(members).expect("it is one");
         for view in (0..1_000).chain([u64::MAX - 1, u64::MAX]) {
             let theirs = DefaultPacemaker::default().view_leader(&set, ViewNumber(view));
-            assert_eq!(crate::keys::address(leader(&powers, view)), theirs, "{powers:?} {view}");
+            assert_eq!(
+                crate::keys::address(leader(&powers, view)),
+                theirs,
+                "{powers:?} {view}"
+            );
         }
     }
 }
