@@ -245,8 +245,11 @@ fn a_peer_that_lags_is_led_to_the_highest_certificate() {
         answer,
         Some((hashes(&to_four[2..]), vec![four.certificate()]))
     );
-    // What is not committed here, or not known, is nobody's committed block.
-    assert_eq!(after(&tree, three.hash, None), None);
+    // Whoever has committed further than this tree asks after a block that is pending here.
+    let answer = after(&tree, three.hash, None);
+    assert_eq!(answer, Some((hashes(&[&four]), vec![four.certificate()])));
+    // Beside the branch, or not known: there is nothing to say.
+    assert_eq!(after(&tree, fork.hash, None), None);
     assert_eq!(after(&tree, BlockHash([7; 32]), None), None);
 
     // A limit ends the answer within the committed chain, at its end, and in the branch.
