@@ -76,6 +76,9 @@ impl Sync {
         if self.wanted.is_none_or(|(wanted, _)| wanted <= rank) {
             self.wanted = Some((rank, hash));
             self.hint = Some(from);
+            // Somebody has it. The answer to "what is new?", perhaps asked of a peer that is not
+            // there, is awaited no longer.
+            self.in_flight = self.in_flight.filter(|in_flight| in_flight.wanted.is_some());
         }
     }
 

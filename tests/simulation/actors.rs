@@ -4,10 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use hotstuff::messages::{Certificate, Message, ProgressMessage, Propose, TimeoutVote, Vote};
+use hotstuff::messages::{
+    Certificate, Message, ProgressMessage, Propose, SyncMessage, SyncResponse, TimeoutVote, Vote,
+    Wake,
+};
 use hotstuff::types::{
-    Block, Data, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
-    TimeoutCertificate, TimeoutStatement, ValidatorAddress, ViewNumber, VoteStatement,
+    Block, BlockHash, BlockHeader, BlockHeight, Data, Epoch, GenesisHash, Phase,
+    QuorumCertificate, Signature, Statement, TimeoutCertificate, TimeoutStatement,
+    ValidatorAddress, ViewNumber, VoteStatement, WakeStatement,
 };
 
 use crate::app::{commands, encode};
@@ -30,8 +34,17 @@ pub enum Behaviour {
     Equivocator,
     /// Votes for every block it sees, whatever the view, also after its time-outs.
     DoubleVoter,
-    /// Proposes data that no app accepts.
+    /// Proposes blocks that break a rule which its key covers.
     BadProposer,
+    /// Proposes on an old QC, with any TC it has or none.
+    Forker,
+    /// Repeats what others said with a part changed: without the TC, with other data, with
+    /// certificates that are short, long, of another view, or garbage in one slot.
+    Forger,
+    /// Answers requests for blocks with what does not fit.
+    LyingServer,
+    /// Votes and times out views far ahead, again and again.
+    FutureFlooder,
 }
 
 impl Behaviour {
@@ -43,6 +56,10 @@ impl Behaviour {
             Behaviour::Equivocator,
             Behaviour::DoubleVoter,
             Behaviour::BadProposer,
+            Behaviour::Forker,
+            Behaviour::Forger,
+            Behaviour::LyingServer,
+            Behaviour::FutureFlooder,
         ])
     }
 
@@ -55,6 +72,11 @@ impl Behaviour {
             Behaviour::Equivocator => Some(Kind::Equivocation),
             Behaviour::DoubleVoter => Some(Kind::DoubleVote),
             Behaviour::BadProposer => Some(Kind::BadBlock),
+            Behaviour::Forker => Some(Kind::Fork),
+            Behaviour::Forger => Some(Kind::Forgery),
+            // It lies when it is asked, which may never happen.
+            Behaviour::LyingServer => None,
+            Behaviour::FutureFlooder => Some(Kind::Flood),
         }
     }
 }
@@ -67,22 +89,38 @@ pub struct Actor {
     validators: usize,
     /// Time-outs heard, by view and sender: what a forged TC is made of.
     timeouts: BTreeMap<u64, BTreeMap<usize, TimeoutVote>>,
-    /// The highest view voted in for mischief.
     highest_qc: Option<QuorumCertificate>,
+    /// Certificates heard, by view, and the heights of their blocks.
+    certificates: BTreeMap<u64, QuorumCertificate>,
+    heights: BTreeMap<BlockHash, BlockHeight>,
+    timeout_certificate: Option<TimeoutCertificate>,
+    rng: Rng,
 }
 
 const TIMEOUT_VIEWS_MAX: usize = 8;
+const CERTIFICATES_MAX: usize = 16;
 
 impl Actor {
-    pub fn new(me: usize, behaviour: Behaviour, genesis: GenesisHash, validators: usize) -> Self {
-        let timeouts = BTreeMap::new();
+    pub fn new(
+        me: usize,
+        behaviour: Behaviour,
+        genesis: GenesisHash,
+        validators: usize,
+        rng: Rng,
+    ) -> Self {
+        let (timeouts, certificates, highest_qc, timeout_certificate) = Default::default();
+        let heights = BTreeMap::from([(genesis.as_block_hash(), BlockHeight(0))]);
         Actor {
             me,
             behaviour,
             genesis,
             validators,
             timeouts,
-            highest_qc: None,
+            highest_qc,
+            certificates,
+            heights,
+            timeout_certificate,
+            rng,
         }
     }
 
@@ -112,8 +150,22 @@ impl Actor {
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
-                let bad = self.propose_data(propose, Data::new(vec![0xBA, 0xD0]));
-                vec![Message::Progress(ProgressMessage::Propose(bad))]
+                vec![Message::Progress(ProgressMessage::Propose(self.bad(propose)))]
+            }
+            (Behaviour::Forker, Message::Progress(ProgressMessage::Propose(propose))) => {
+                counts.add(Kind::Fork);
+                vec![Message::Progress(ProgressMessage::Propose(self.fork(propose)))]
+            }
+            (Behaviour::LyingServer, Message::Sync(SyncMessage::Response(response))) => {
+                counts.add(Kind::LyingAnswer);
+                let response = self.lying(response.clone());
+                vec![Message::Sync(SyncMessage::Response(response))]
+            }
+            (Behaviour::FutureFlooder, Message::Progress(ProgressMessage::Vote(vote))) => {
+                counts.add(Kind::Flood);
+                let mut flood = self.flood(vote);
+                flood.push(message.clone());
+                flood
             }
             // Without its proposals its views time out, and it has time-outs to forge with.
             (Behaviour::Liar, Message::Progress(ProgressMessage::Propose(_))) => vec![],
@@ -128,10 +180,17 @@ impl Actor {
 
     /// What it says to everyone on hearing `message`.
     pub fn hear(&mut self, message: &Message, counts: &mut Counts) -> Vec<Message> {
-        let Message::Progress(message) = message else {
+        let Message::Progress(message) = message else { return vec![] };
+        if self.behaviour == Behaviour::Correct {
             return vec![];
-        };
+        }
+        self.remember(message);
         match (self.behaviour, message) {
+            (Behaviour::Forger, message) => {
+                let forged = self.forged(message);
+                forged.iter().for_each(|_| counts.add(Kind::Forgery));
+                forged.into_iter().map(Message::Progress).collect()
+            }
             (Behaviour::DoubleVoter, ProgressMessage::Propose(propose)) => {
                 counts.add(Kind::DoubleVote);
                 vec![self.vote_message(propose.vote.statement)]
@@ -145,6 +204,26 @@ impl Actor {
                 })
             }
             _ => vec![],
+        }
+    }
+
+    fn remember(&mut self, message: &ProgressMessage) {
+        match message {
+            ProgressMessage::Propose(propose) => {
+                let header = &propose.block.header;
+                self.certificates.insert(header.justify.view_num.0, header.justify.clone());
+                self.heights.insert(propose.vote.statement.block_hash, header.height);
+                if let Some(tc) = &propose.timeout_certificate {
+                    self.timeout_certificate = Some(tc.clone());
+                }
+            }
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => {
+                self.timeout_certificate = Some(tc.clone());
+            }
+            _ => {}
+        }
+        while self.certificates.len() > CERTIFICATES_MAX {
+            self.certificates.pop_first();
         }
     }
 
@@ -183,12 +262,20 @@ impl Actor {
     }
 
     fn propose_data(&self, propose: &Propose, data: Data) -> Propose {
-        let mut header = propose.block.header.clone();
+        self.propose_block(propose, propose.block.header.clone(), data)
+    }
+
+    fn propose_block(&self, propose: &Propose, mut header: BlockHeader, data: Data) -> Propose {
         header.data_hash = data.hash();
         let block = Block { header, data };
-        let block_hash = block.hash(&self.genesis);
         let statement = VoteStatement {
-            block_hash,
+            block_hash: block.hash(&self.genesis),
+            view_num: block.header.view,
+            justify_view: block.header.justify.rank().view,
+            phase: match block.header.validator_set_updates {
+                Some(_) => Phase::Prepare,
+                None => Phase::Generic,
+            },
             ..propose.vote.statement
         };
         let timeout_certificate = propose.timeout_certificate.clone();
@@ -197,6 +284,133 @@ impl Actor {
             vote: self.vote(statement),
             timeout_certificate,
         }
+    }
+
+    /// A block that breaks one of the rules that only its leader can have broken.
+    fn bad(&mut self, propose: &Propose) -> Propose {
+        let mut header = propose.block.header.clone();
+        let mut data = propose.block.data.clone();
+        match self.rng.below(6) {
+            0 => data = Data::new(vec![0xBA, 0xD0]),
+            1 => header.height = header.height.next(),
+            2 => header.height = BlockHeight(0),
+            3 => header.validator_set_updates = Some(vec![]),
+            4 => data = Data::new(vec![7; 5_000]),
+            _ => header.view = header.view.next(),
+        }
+        self.propose_block(propose, header, data)
+    }
+
+    fn fork(&mut self, propose: &Propose) -> Propose {
+        let mut header = propose.block.header.clone();
+        let known = self.certificates.values().filter(|qc| self.heights.contains_key(&qc.block_hash));
+        let known: Vec<&QuorumCertificate> = known.collect();
+        if !known.is_empty() {
+            header.justify = (*self.rng.pick(&known)).clone();
+            header.height = self.heights[&header.justify.block_hash].next();
+        }
+        let mut fork = self.propose_block(propose, header, Data::empty());
+        if self.rng.chance(500) {
+            fork.timeout_certificate = self.timeout_certificate.clone();
+        }
+        fork
+    }
+
+    /// What a forger makes of `message`.
+    fn forged(&mut self, message: &ProgressMessage) -> Vec<ProgressMessage> {
+        match message {
+            ProgressMessage::Propose(propose) => {
+                let stripped = Propose { timeout_certificate: None, ..propose.clone() };
+                let mut other_data = propose.clone();
+                other_data.block.data = Data::new(vec![1, 2, 3]);
+                let mut other_height = propose.clone();
+                other_height.block.header.height = other_height.block.header.height.next();
+                let certificate = self.spoiled(&propose.block.header.justify);
+                let certificate = ProgressMessage::AdvanceView(Certificate::Quorum(certificate));
+                let forged = [stripped, other_data, other_height].map(ProgressMessage::Propose);
+                forged.into_iter().chain([certificate]).collect()
+            }
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => {
+                let mut lower = tc.clone();
+                lower.highest_qc = QuorumCertificate::genesis(self.genesis);
+                let mut later = tc.clone();
+                later.view_num = later.view_num.plus(1 + self.rng.below(5));
+                let mut short = tc.clone();
+                short.signatures.pop();
+                let certificates = [lower, later, short].map(Certificate::Timeout);
+                certificates.map(ProgressMessage::AdvanceView).to_vec()
+            }
+            ProgressMessage::TimeoutVote(timeout) => {
+                let mut other_qc = timeout.clone();
+                other_qc.highest_qc = self.spoiled(&timeout.highest_qc);
+                vec![ProgressMessage::TimeoutVote(other_qc)]
+            }
+            ProgressMessage::Vote(vote) => {
+                let mut later = *vote;
+                later.statement.view_num = later.statement.view_num.next();
+                let stolen = Vote { voter: self.address(), ..*vote };
+                [later, stolen].map(ProgressMessage::Vote).to_vec()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A certificate that is none any more.
+    fn spoiled(&mut self, qc: &QuorumCertificate) -> QuorumCertificate {
+        let mut qc = qc.clone();
+        let signed = qc.signatures.iter().flatten().next().copied();
+        let garbage = Signature([0xEE; 64]);
+        match self.rng.below(7) {
+            0 => qc.signatures.push(Some(garbage)),
+            1 => drop(qc.signatures.pop()),
+            // One signature in every slot.
+            2 => qc.signatures.iter_mut().for_each(|slot| *slot = signed),
+            // An empty slot is filled, a full one spoiled.
+            3 => qc.signatures.iter_mut().take(1).for_each(|slot| *slot = Some(garbage)),
+            4 => qc.view_num = qc.view_num.next(),
+            5 => qc.phase = Phase::Commit,
+            _ => qc.signatures.iter_mut().skip(1).for_each(|slot| *slot = None),
+        }
+        qc
+    }
+
+    fn lying(&mut self, mut response: SyncResponse) -> SyncResponse {
+        match self.rng.below(6) {
+            0 => drop(response.blocks.pop()),
+            1 => response.blocks.reverse(),
+            2 => response.tail_qcs.clear(),
+            3 => response.highest_committed_block = BlockHash([3; 32]),
+            4 => response.blocks.truncate(1),
+            // A block of one's own on top, which nothing certifies.
+            _ => {
+                let last = response.blocks.last().cloned();
+                response.blocks.extend(last.map(|mut block| {
+                    block.header.justify.block_hash = block.hash(&self.genesis);
+                    block.header.height = block.header.height.next();
+                    block
+                }));
+            }
+        }
+        response
+    }
+
+    fn flood(&mut self, vote: &Vote) -> Vec<Message> {
+        let ahead = *self.rng.pick(&[1, 2, 30, 1_000, u64::MAX / 2]);
+        let view_num = vote.statement.view_num.plus(ahead);
+        let later = VoteStatement { view_num, ..vote.statement };
+        let genesis = QuorumCertificate::genesis(self.genesis);
+        let highest_qc = self.certificates.values().last().cloned().unwrap_or(genesis);
+        let (epoch, qc_view) = (vote.statement.epoch, highest_qc.rank().view);
+        let statement = Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view });
+        let signature = self.sign(statement);
+        let validator = self.address();
+        let last_vote = Some(self.vote(later));
+        let timeout = TimeoutVote { epoch, view_num, highest_qc, last_vote, validator, signature };
+        let timeout = Message::Progress(ProgressMessage::TimeoutVote(timeout));
+        let wake = self.sign(Statement::Wake(WakeStatement { epoch, view_num }));
+        let wake = Wake { epoch, view_num, validator, signature: wake };
+        let wake = Message::Progress(ProgressMessage::Wake(wake));
+        vec![self.vote_message(later), timeout, wake]
     }
 
     /// Three lies: a higher view signed over the true QC, a higher view with a QC of one's own

@@ -26,6 +26,15 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct DiskFailed;
 
+/// Why the state as of a block is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoState {
+    /// The block is not stored, or an ancestor is not.
+    Unknown,
+    /// The chain has committed past it, or beside it.
+    Passed,
+}
+
 #[derive(Clone, Debug)]
 struct Stored {
     block: Block,
@@ -243,38 +252,31 @@ impl SimDisk {
     }
 
     /// The app's state as of `tip`, and the blocks between the committed head and it, lowest first;
-    /// `unwritten` are the writes of the step in hand. `None` if that state is not to be had.
-    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Option<(State, Vec<Block>)> {
-        let head = unwritten
-            .iter()
-            .fold(self.head(), |head, write| match write {
-                Write::CommitBlock { hash, .. } => *hash,
-                _ => head,
-            });
+    /// `unwritten` are the writes of the step in hand.
+    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Result<(State, Vec<Block>), NoState> {
+        let head = unwritten.iter().fold(self.head(), |head, write| match write {
+            Write::CommitBlock { hash, .. } => *hash,
+            _ => head,
+        });
         let mut branch = Vec::new();
         let mut at = *tip;
-        let mut above_head = true;
+        let mut meets_head = at == head;
         while at != self.head() {
-            above_head &= at != head;
-            let stored = self.stored(&at, unwritten)?;
             if self.chain.contains(&at) {
-                return None; // the chain has committed past it
+                return Err(NoState::Passed);
             }
-            branch.push((stored.clone(), above_head));
+            let stored = self.stored(&at, unwritten).ok_or(NoState::Unknown)?;
             at = stored.block.header.parent();
+            meets_head |= at == head;
+            branch.push(stored);
         }
-        if above_head && head != self.head() {
-            return None; // the step in hand commits beside it
+        if !meets_head {
+            return Err(NoState::Passed); // by the step in hand
         }
         branch.reverse();
         let mut state = self.state.clone();
-        branch
-            .iter()
-            .for_each(|(stored, _)| apply_updates(&mut state, &stored.state_updates));
-        Some((
-            state,
-            branch.into_iter().map(|(stored, _)| stored.block).collect(),
-        ))
+        branch.iter().for_each(|stored| apply_updates(&mut state, &stored.state_updates));
+        Ok((state, branch.into_iter().map(|stored| stored.block).collect()))
     }
 
     fn stored(&self, hash: &BlockHash, unwritten: &[Write]) -> Option<Stored> {

@@ -33,6 +33,10 @@ pub enum Kind {
     Equivocation,
     DoubleVote,
     BadBlock,
+    Fork,
+    Forgery,
+    LyingAnswer,
+    Flood,
 }
 
 /// When in a step a replica dies.

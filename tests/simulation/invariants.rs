@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotstuff::algorithm::{Durable, Event, StoredProposal, Write};
 use hotstuff::messages::{Message, ProgressMessage, Propose, TimeoutVote, Vote};
 use hotstuff::types::{
-    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, VoteStatement,
+    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, ValidatorAddress,
+    VoteStatement,
 };
 
 use crate::keys::index_of;
@@ -390,12 +391,28 @@ impl Checker {
                     self.broken("delivered-once-in-order", text);
                 }
             }
+            Event::BlockRefused { rank, leader, why, .. } if self.is_correct(leader) => {
+                let leader = index_of(leader);
+                let text = format!("{replica} blames {leader} for its block in {rank}: {why}");
+                self.broken("nobody-correct-is-blamed", text);
+            }
+            Event::SyncFailed { peer, why } if self.is_correct(peer) => {
+                // Not having an answer, or the block, is no lie.
+                if !["no answer in time", "it does not have the block either"].contains(why) {
+                    let text = format!("{replica} blames {} for its answer: {why}", index_of(peer));
+                    self.broken("nobody-correct-is-blamed", text);
+                }
+            }
             Event::Diverged { block, height, .. } => {
                 let text = format!("{replica}: its app refuses {block:?} at {height}");
                 self.broken("app-is-asked-on-the-right-state", text);
             }
             _ => {}
         }
+    }
+
+    fn is_correct(&self, address: &ValidatorAddress) -> bool {
+        self.correct[index_of(address)]
     }
 
     /// All that a correct replica had to say of a transaction is said.
@@ -807,6 +824,21 @@ mod tests {
             "same-state-at-same-height",
         ];
         assert_eq!(broken(&checker), rules);
+    }
+
+    #[test]
+    fn a_correct_replica_that_is_blamed() {
+        let mut checker = checker();
+        let (rank, block) = (rank(1), BlockHash([1; 32]));
+        let refused = |leader| Event::BlockRefused { rank, block, leader, why: "" };
+        let failed = |peer, why| Event::SyncFailed { peer, why };
+        checker.told(0, &refused(address(3)));
+        checker.told(0, &failed(address(3), "its blocks do not link up"));
+        checker.told(0, &failed(address(1), "no answer in time"));
+        assert_eq!(broken(&checker), [""; 0]);
+        checker.told(0, &refused(address(1)));
+        checker.told(0, &failed(address(1), "its blocks do not link up"));
+        assert_eq!(broken(&checker), ["nobody-correct-is-blamed"; 2]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the delays and the leaders to come. In its own arithmetic: the leaders and the waits are
 //! calculated here again.
 
+use hotstuff::algorithm::VoteTo;
 use hotstuff::types::CommitRule;
 
 use crate::setup::{Setup, MILLIS};
@@ -86,8 +87,12 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
     while committed < blocks + chain {
         let wait = wait(setup, qc_view, commit_view, view);
         let is_long_enough = wait >= 4 * delay + 6 * disk + 4 * setup.habits.answer_max;
-        if is_long_enough && setup.survives(leader(&setup.powers, view)) {
+        let survives = |view| setup.survives(leader(&setup.powers, view));
+        if is_long_enough && survives(view) {
             views += hop;
+            if setup.vote_to == VoteTo::NextLeader && !survives(view + 1) {
+                views += wait + 2 * hop; // the votes went to a leader who keeps them
+            }
             in_a_row += 1;
             above += 1;
             qc_view = view;

@@ -17,13 +17,13 @@ use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use hotstuff::pacemaker::DefaultPacemaker;
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
-    codec, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
+    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
     ValidatorSet,
 };
 
 use crate::actors::Actor;
 use crate::app::{commands, fingerprint, SimApp};
-use crate::disk::{Failure, SimDisk};
+use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
@@ -41,19 +41,12 @@ enum Happening {
         life: u64,
     },
     /// The disk is done with the open step.
-    Persisted {
-        replica: usize,
-        life: u64,
-    },
-    /// The app's answer, or one's own vote.
-    Own {
-        replica: usize,
-        life: u64,
-        input: Input,
-    },
-    Load {
-        replica: usize,
-    },
+    Persisted { replica: usize, life: u64 },
+    /// The app answers.
+    App { replica: usize, life: u64, effect: Effect },
+    /// One's own vote or time-out.
+    Own { replica: usize, life: u64, input: Input },
+    Load { replica: usize },
     Fault(Fault),
     Restart {
         replica: usize,
@@ -153,7 +146,7 @@ impl World {
                 app: SimApp::new(setup.habits, rng.fork()),
                 verifier,
                 machine: setup.machines[index],
-                actor: Actor::new(index, behaviour, genesis, setup.powers.len()),
+                actor: Actor::new(index, behaviour, genesis, setup.powers.len(), rng.fork()),
                 is_correct: setup.is_correct(index),
                 life: 0,
                 dead: false,
@@ -268,6 +261,11 @@ impl World {
                     self.take_in(replica, input);
                 }
             }
+            Happening::App { replica, life, effect } => {
+                if self.lives(replica, life) {
+                    self.answer(replica, effect);
+                }
+            }
             Happening::Load { replica } => self.load(replica),
             Happening::Fault(fault) => self.strike(fault),
             Happening::Restart { replica, life } => {
@@ -284,6 +282,7 @@ impl World {
             Happening::Deliver(envelope) => envelope.to,
             Happening::Timer { replica, .. }
             | Happening::Persisted { replica, .. }
+            | Happening::App { replica, .. }
             | Happening::Own { replica, .. } => *replica,
             _ => return None,
         };
@@ -672,7 +671,11 @@ impl World {
         if !self.is_up(to) {
             return;
         }
-        let heard = self.replicas[to].actor.hear(&message, &mut self.counts);
+        // Two actors that answer one another would never end.
+        let heard = match self.replicas[from].is_correct {
+            true => self.replicas[to].actor.hear(&message, &mut self.counts),
+            false => vec![],
+        };
         for message in heard.into_iter().map(Arc::new) {
             (0..self.replicas.len())
                 .filter(|peer| *peer != to)
@@ -751,65 +754,50 @@ impl World {
 
     // --- the app and its host ---
 
+    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is asked.
     fn ask_app(&mut self, index: usize, step: &mut Step) {
         for effect in step.take_effects() {
             let replica = &mut self.replicas[index];
             let (answers_at, slow) = replica.app.answers_at(self.now);
-            let fails = replica.app.fails();
-            let tip = match &effect {
-                Effect::ProposeBlock { prev_block, .. } => *prev_block,
-                Effect::ValidateBlock { block, .. } => block.header.parent(),
-            };
-            let state = replica.disk.state_at(&tip, step.writes());
-            if state.is_none() && replica.is_correct {
-                let text = format!("{index}: no state at {tip:?} for {effect:?}");
-                self.checker.broken("app-is-asked-on-a-state-that-is", text);
-            }
-            let (state, branch) = state.unwrap_or_default();
-            let input = match effect {
-                Effect::ProposeBlock {
-                    cur_view,
-                    prev_block,
-                } => {
-                    let response = if fails {
-                        ProposeBlockResponse::Failed
-                    } else {
-                        replica.app.propose(&state, &branch)
-                    };
-                    Input::BlockProposed {
-                        cur_view,
-                        prev_block,
-                        response,
-                    }
-                }
-                Effect::ValidateBlock { hash, block, .. } => {
-                    let response = if fails {
-                        ValidateBlockResponse::Undecided
-                    } else {
-                        SimApp::validate(&state, &block.data)
-                    };
-                    Input::BlockValidated {
-                        block: hash,
-                        response,
-                    }
-                }
-            };
             if slow {
                 self.counts.add(Kind::SlowApp);
             }
-            if fails {
-                self.counts.add(Kind::AppFailure);
+            let state = replica.disk.state_at(&tip(&effect), step.writes());
+            if state == Err(NoState::Unknown) && replica.is_correct {
+                let text = format!("{index}: {effect:?}");
+                self.checker.broken("app-is-asked-on-known-blocks", text);
             }
-            let life = self.replicas[index].life;
-            self.at(
-                answers_at,
-                Happening::Own {
-                    replica: index,
-                    life,
-                    input,
-                },
-            );
+            let life = replica.life;
+            self.at(answers_at, Happening::App { replica: index, life, effect });
         }
+    }
+
+    fn answer(&mut self, index: usize, effect: Effect) {
+        let replica = &mut self.replicas[index];
+        let unwritten = replica.step.as_ref().map_or(&[][..], Step::writes);
+        let state = replica.disk.state_at(&tip(&effect), unwritten).ok();
+        let fails = replica.app.fails();
+        if fails {
+            self.counts.add(Kind::AppFailure);
+        }
+        let state = state.filter(|_| !fails);
+        let input = match effect {
+            Effect::ProposeBlock { cur_view, prev_block } => {
+                let failed = ProposeBlockResponse::Failed;
+                let propose = |(state, branch): (State, Vec<Block>)| {
+                    replica.app.propose(&state, &branch)
+                };
+                let response = state.map_or(failed, propose);
+                Input::BlockProposed { cur_view, prev_block, response }
+            }
+            Effect::ValidateBlock { hash, block, .. } => {
+                let undecided = ValidateBlockResponse::Undecided;
+                let validate = |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
+                let response = state.map_or(undecided, validate);
+                Input::BlockValidated { block: hash, response }
+            }
+        };
+        self.take_in(index, input);
     }
 
     fn load(&mut self, index: usize) {
@@ -997,6 +985,14 @@ impl World {
                 text()
             );
         }
+    }
+}
+
+/// The block on whose state a question is asked.
+fn tip(effect: &Effect) -> BlockHash {
+    match effect {
+        Effect::ProposeBlock { prev_block, .. } => *prev_block,
+        Effect::ValidateBlock { block, .. } => block.header.parent(),
     }
 }
 

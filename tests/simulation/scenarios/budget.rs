@@ -50,7 +50,7 @@ struct Sum {
     cases: u64,
     views: u64,
     failures: u64,
-    progress_per_mille: Vec<u64>,
+    progress: Vec<(u64, u64)>,
     counts: Counts,
 }
 
@@ -82,16 +82,16 @@ fn explore(first: u64, budget: Duration) -> u64 {
         sum.views as f64 / core_seconds,
         sum.failures,
     );
-    let progress = &mut sum.progress_per_mille;
+    let progress = &mut sum.progress;
     progress.sort_unstable();
-    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).unwrap_or(&0);
+    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).map_or(0, |(progress, _)| *progress);
     println!(
         "progress after healing, of a thousand parts of the time allowed: \
-         median {}, 90 % {}, 99 % {}, worst {}",
+         median {}, 90 % {}, 99 % {}, worst {:?}",
         at(50),
         at(90),
         at(99),
-        progress.last().unwrap_or(&0),
+        progress.last().unwrap_or(&(0, 0)),
     );
     println!("faults injected:\n{}", sum.counts);
     sum.failures
@@ -100,7 +100,7 @@ fn explore(first: u64, budget: Duration) -> u64 {
 fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.cases += 1;
     sum.views += outcome.views;
-    sum.progress_per_mille.push(outcome.progress_per_mille);
+    sum.progress.push((outcome.progress_per_mille, outcome.seed));
     sum.counts.merge(&outcome.counts);
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
