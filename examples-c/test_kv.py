@@ -609,6 +609,16 @@ class FourReplicas(WithCluster):
         for height in sorted(set(heights)):
             self.assertEqual(len({c.ask(f"HASH {height}") for c in connections}), 1)
 
+    def test_no_replica_calls_a_block_of_another_invalid(self):
+        connections = [self.connect(i) for i in range(4)]
+        for round in range(50):
+            for c in connections:
+                c.send(*[f"SET valid-{round}-{i} x" for i in range(4)])
+            for c in connections:
+                for _ in range(4):
+                    self.ok(c.answer())
+        self.assertEqual([c.status()["blocks_refused"] for c in connections], ["0"] * 4)
+
 
 class Crashes(unittest.TestCase):
     """Each test has a cluster of its own, because it kills."""
