@@ -1126,7 +1126,8 @@ typedef struct hotstuff_app_callbacks {
     /**
      * Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
      * ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
-     * proposed in this view. Required.
+     * proposed in this view. The updates must be those that validate_block() gives for this block
+     * on the other replicas: here it is not asked again. Required.
      */
     int32_t (*propose_block)(void *userdata,
                              const hotstuff_propose_block_request *request,
@@ -1134,8 +1135,7 @@ typedef struct hotstuff_app_callbacks {
     /**
      * Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or return
      * ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the replica
-     * does not vote, and nothing is held against the leader. Also asked about blocks of its own.
-     * Required.
+     * does not vote, and nothing is held against the leader. Required.
      */
     int32_t (*validate_block)(void *userdata,
                               const hotstuff_validate_block_request *request,

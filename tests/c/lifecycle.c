@@ -65,8 +65,8 @@ static void read_the_chain(node *self, uint64_t blocks)
     parent = genesis;
     for (height = 1; height <= committed; height++) {
         hotstuff_hash wanted = parent;
-        if (EXPECT(HOTSTUFF_OK, hotstuff_replica_next_committed(self->replica, height - 1, 0, &block)),
-            block == NULL)
+        OK(hotstuff_replica_next_committed(self->replica, height - 1, 0, &block));
+        if (block == NULL)
             break;
         CHECK(hotstuff_block_height(block) == height);
         hotstuff_block_parent_hash(block, &parent);
