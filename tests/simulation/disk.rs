@@ -253,11 +253,17 @@ impl SimDisk {
 
     /// The app's state as of `tip`, and the blocks between the committed head and it, lowest first;
     /// `unwritten` are the writes of the step in hand.
-    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Result<(State, Vec<Block>), NoState> {
-        let head = unwritten.iter().fold(self.head(), |head, write| match write {
-            Write::CommitBlock { hash, .. } => *hash,
-            _ => head,
-        });
+    pub fn state_at(
+        &self,
+        tip: &BlockHash,
+        unwritten: &[Write],
+    ) -> Result<(State, Vec<Block>), NoState> {
+        let head = unwritten
+            .iter()
+            .fold(self.head(), |head, write| match write {
+                Write::CommitBlock { hash, .. } => *hash,
+                _ => head,
+            });
         let mut branch = Vec::new();
         let mut at = *tip;
         let mut meets_head = at == head;
@@ -275,8 +281,13 @@ impl SimDisk {
         }
         branch.reverse();
         let mut state = self.state.clone();
-        branch.iter().for_each(|stored| apply_updates(&mut state, &stored.state_updates));
-        Ok((state, branch.into_iter().map(|stored| stored.block).collect()))
+        branch
+            .iter()
+            .for_each(|stored| apply_updates(&mut state, &stored.state_updates));
+        Ok((
+            state,
+            branch.into_iter().map(|stored| stored.block).collect(),
+        ))
     }
 
     fn stored(&self, hash: &BlockHash, unwritten: &[Write]) -> Option<Stored> {
