@@ -1602,6 +1602,11 @@ hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
 #define HOTSTUFF_EVENT_TOO_MANY_PENDING 17
 
 /**
+ * Event: something that an operator should look at; the message says what.
+ */
+#define HOTSTUFF_EVENT_WARNING 18
+
+/**
  * Who is told what happens in a replica.
  */
 typedef struct hotstuff_event_callbacks {
@@ -1787,7 +1792,7 @@ typedef struct hotstuff_metrics {
      */
     uint64_t messages_in;
     /**
-     * Messages sent; a broadcast counts once.
+     * Messages sent; a broadcast counts once for each other validator.
      */
     uint64_t messages_out;
     /**
@@ -1795,7 +1800,7 @@ typedef struct hotstuff_metrics {
      */
     uint64_t bytes_in;
     /**
-     * Bytes sent; a broadcast counts once.
+     * Bytes sent; a broadcast counts once for each other validator.
      */
     uint64_t bytes_out;
     /**
@@ -1807,9 +1812,14 @@ typedef struct hotstuff_metrics {
      */
     uint64_t events_dropped;
     /**
-     * Transactions on the database.
+     * Transactions on the database: one for each step that writes.
      */
     uint64_t transactions;
+    /**
+     * Questions that the app did not answer, because it had too many or the state to answer from
+     * was gone.
+     */
+    uint64_t app_failures;
 } hotstuff_metrics;
 
 /**
@@ -1844,15 +1854,15 @@ HOTSTUFF_API void hotstuff_metrics_init(hotstuff_metrics *metrics, size_t struct
  * @retval HOTSTUFF_E_NULL              an argument or a required callback is NULL
  * @retval HOTSTUFF_E_STATE             the chain id, the genesis validators or the data directory
  *                                      is not set
- * @retval HOTSTUFF_E_INVALID_ARGUMENT  settings do not fit together, or the app's table was not
- *                                      initialised
- * @retval HOTSTUFF_E_UNSUPPORTED       the app's table sets callbacks that this library is too old
- *                                      to know
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  settings do not fit together or what is in the data
+ *                                      directory, or the app's table was not initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the app's table sets callbacks, or the data directory has a
+ *                                      format, that this library is too old to know
  * @retval HOTSTUFF_E_NOT_FOUND         there is no chain in the data directory; see
  *                                      hotstuff_config_set_create()
  * @retval HOTSTUFF_E_LOCKED            another replica has the data directory open
  * @retval HOTSTUFF_E_GENESIS_MISMATCH  the data directory belongs to a chain with another genesis
- * @retval HOTSTUFF_E_CORRUPT           the data directory is damaged, or not a replica's
+ * @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a replica's
  * @retval HOTSTUFF_E_STORAGE           the database failed, or the disk or the map is full
  * @retval HOTSTUFF_E_IO                the operating system refuses the directory
  */
@@ -1931,7 +1941,7 @@ HOTSTUFF_API void hotstuff_replica_free(hotstuff_replica *replica);
  * @retval HOTSTUFF_E_NULL         an argument is NULL
  * @retval HOTSTUFF_E_TOO_LARGE    longer than any message of this chain: drop it
  * @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends again
- * @retval HOTSTUFF_E_CLOSED       the replica is stopped or was never started
+ * @retval HOTSTUFF_E_CLOSED       the replica is stopped, or was never started
  * @retval HOTSTUFF_E_HALTED       it has stopped itself; see hotstuff_replica_wait()
  */
 HOTSTUFF_API
@@ -1942,12 +1952,12 @@ hotstuff_status hotstuff_replica_deliver(hotstuff_replica *replica,
                                          size_t len);
 
 /**
- * There is work for the app: whoever leads asks its app again. Remembered until then. [any], also
- * in callbacks
+ * There is work for the app: whoever leads asks its app again. Remembered until then, also before
+ * the start. [any], also in callbacks
  *
  * @param replica  the replica
  * @retval HOTSTUFF_E_NULL    `replica` is NULL
- * @retval HOTSTUFF_E_CLOSED  it is stopped or was never started
+ * @retval HOTSTUFF_E_CLOSED  it is stopped
  * @retval HOTSTUFF_E_HALTED  it has stopped itself; see hotstuff_replica_wait()
  */
 HOTSTUFF_API
@@ -1980,7 +1990,7 @@ hotstuff_status hotstuff_replica_snapshot(const hotstuff_replica *replica,
  * @param out           receives the block: yours, free it with hotstuff_block_free()
  * @retval HOTSTUFF_E_NULL       `replica` or `out` is NULL
  * @retval HOTSTUFF_E_TIMEOUT    none is committed yet: call again
- * @retval HOTSTUFF_E_CLOSED     it is stopped or was never started
+ * @retval HOTSTUFF_E_CLOSED     it is stopped
  * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
  * @retval HOTSTUFF_E_STORAGE    the database failed
  * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
@@ -2000,7 +2010,7 @@ hotstuff_status hotstuff_replica_next_committed(const hotstuff_replica *replica,
  * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
  * @retval HOTSTUFF_E_NULL       `replica` is NULL
  * @retval HOTSTUFF_E_TIMEOUT    it is not committed yet
- * @retval HOTSTUFF_E_CLOSED     the replica is stopped or was never started
+ * @retval HOTSTUFF_E_CLOSED     the replica is stopped
  * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
  * @retval HOTSTUFF_E_STORAGE    the database failed
  * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
@@ -2021,9 +2031,8 @@ hotstuff_status hotstuff_replica_wait_committed(const hotstuff_replica *replica,
  * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
  * @param err         receives a described error, yours: if halted, why and what to do; may be NULL
  * @retval HOTSTUFF_E_NULL       `replica` is NULL
- * @retval HOTSTUFF_E_TIMEOUT    it still runs
+ * @retval HOTSTUFF_E_TIMEOUT    it still runs, or was never started
  * @retval HOTSTUFF_E_HALTED     it has stopped itself
- * @retval HOTSTUFF_E_CLOSED     it was never started
  * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
  */
 HOTSTUFF_API

@@ -232,7 +232,9 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
         cluster.hub.inject(liar, &victim, message);
     }
     // The same vote twice, and another one of its view.
-    [&good, &good, &bytes(second)].map(|message| cluster.hub.inject(liar, &victim, message));
+    for message in [&good, &good, &bytes(second)] {
+        cluster.hub.inject(liar, &victim, message);
+    }
     cluster.hub.inject(victim, &victim, &good);
     cluster.hub.inject(
         liar,

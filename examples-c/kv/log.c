@@ -32,12 +32,13 @@ static void library_line(void *userdata, int32_t level, const char *target, cons
     log_line(level, target, "%s", message);
 }
 
-void log_start(int32_t level) {
+bool log_start(int32_t level) {
     level_max = level;
-    hotstuff_set_logger(level == HOTSTUFF_LOG_OFF ? NULL : library_line, NULL, level);
+    hotstuff_log_fn fn = level == HOTSTUFF_LOG_OFF ? NULL : library_line;
+    return hotstuff_set_logger(fn, NULL, level) == HOTSTUFF_OK;
 }
 
-void log_stop(void) { hotstuff_set_logger(NULL, NULL, HOTSTUFF_LOG_OFF); }
+bool log_stop(void) { return hotstuff_set_logger(NULL, NULL, HOTSTUFF_LOG_OFF) == HOTSTUFF_OK; }
 
 /* snprintf() counts what did not fit; this says where the text really ends. */
 static size_t end_of(int printed, size_t at, size_t capacity) {

@@ -10,10 +10,11 @@
 
 /** "off", "error", "warn", "info", "debug" or "trace"; false if it is none of them. */
 bool log_level_parse(const char *name, int32_t *level);
-/** For this program and for the library. Once, before other threads start. */
-void log_start(int32_t level);
+/** For this program and for the library. Once, before other threads start. False: the library does
+ *  not take it. */
+bool log_start(int32_t level);
 /** Before the program ends: the library may not call us any more. */
-void log_stop(void);
+bool log_stop(void);
 void log_line(int32_t level, const char *target, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -103,30 +103,6 @@ static void *follow(void *context) {
     return NULL;
 }
 
-/* ---- events --------------------------------------------------------------------------------- */
-
-static int32_t level_of(uint32_t kind) {
-    switch (kind) {
-    case HOTSTUFF_EVENT_FATAL:
-    case HOTSTUFF_EVENT_DIVERGED: return HOTSTUFF_LOG_ERROR;
-    case HOTSTUFF_EVENT_APP_FAILED:
-    case HOTSTUFF_EVENT_BLOCK_REFUSED:
-    case HOTSTUFF_EVENT_TOO_MANY_PENDING:
-    case HOTSTUFF_EVENT_DROPPED: return HOTSTUFF_LOG_WARN;
-    case HOTSTUFF_EVENT_VIEW_TIMEOUT:
-    case HOTSTUFF_EVENT_SYNC_STARTED:
-    case HOTSTUFF_EVENT_SYNC_FINISHED:
-    case HOTSTUFF_EVENT_SYNC_FAILED: return HOTSTUFF_LOG_INFO;
-    default: return HOTSTUFF_LOG_TRACE; /* every block and view, and kinds of a newer library */
-    }
-}
-
-static void on_event(void *userdata, const hotstuff_event *e) {
-    (void)userdata;
-    log_line(level_of(hotstuff_event_kind(e)), "event", "epoch %" PRIu64 " view %" PRIu64 ": %s",
-             hotstuff_event_epoch(e), hotstuff_event_view(e), hotstuff_event_message(e));
-}
-
 /* ---- from the configuration to a replica ---------------------------------------------------- */
 
 static bool good(hotstuff_status status, const char *what, hotstuff_error *err) {
@@ -258,10 +234,6 @@ static bool committed_height(const hotstuff_replica *replica, uint64_t *height) 
 
 static bool start_replica(hotstuff_replica *replica) {
     hotstuff_error *err = NULL;
-    hotstuff_event_callbacks events;
-    hotstuff_event_callbacks_init(&events, sizeof events);
-    events.on_event = on_event;
-    if (!good(hotstuff_replica_set_events(replica, &events), "events", NULL)) return false;
     hotstuff_status status = hotstuff_replica_start(replica, &err);
     return good(status, "start", err);
 }
@@ -326,7 +298,7 @@ static int run(const struct config *c) {
         result = serve(c, pool, server, replica);
     }
     hotstuff_replica_free(replica); /* first: the library's threads use the app and the pool */
-    log_stop();
+    if (!log_stop()) result = EXIT_FAILURE;
     server_free(server);
     app_free(app);
     pool_free(pool);
@@ -452,7 +424,7 @@ int main(int argc, char **argv) {
     } else if (argc != 3) {
         return wrong_usage("too many arguments");
     }
-    log_start(level);
+    if (!log_start(level)) return wrong_usage("the library takes no logger");
     if (strcmp(verb, "keygen") == 0) return keygen(argv[2]);
     if (strcmp(verb, "address") == 0) return address(argv[2]);
     return with_config(verb, argv[2]);

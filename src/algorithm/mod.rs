@@ -12,7 +12,7 @@
 //! **Upon a valid TC** (`state.rs`): its QC first; then, if its view is the current one or later,
 //! keep it and enter the view after it. Views are entered in no other way, and never backwards.
 //!
-//! **Upon a vote** (`collect.rs`): count it with those of an equal statement, the first vote of each
+//! **Upon a vote** (`collect.rs`): count it with those of an equal statement, the first of each
 //! validator and view only; a quorum is a QC. The block need not be known.
 //!
 //! **Upon a proposal** (`vote.rs`) of the leader of its view: keep the block until its parent is

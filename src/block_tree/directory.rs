@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::types::GenesisHash;
 
-use super::StorageError;
+use super::{Shared, StorageError};
 
 pub(super) const DATA_FILE: &str = "data.mdb";
 const READERS_FILE: &str = "lock.mdb";
@@ -351,6 +352,16 @@ fn is_zero(file: &File) -> io::Result<bool> {
     file.seek(SeekFrom::Start(0))?;
     file.take(2 * PAGE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes.len() as u64 <= 2 * PAGE_BYTES_MAX && bytes.iter().all(|byte| *byte == 0))
+}
+
+/// Whether the file system could take `bytes`, and a little for the trees; true if it does not say.
+pub(super) fn has_room(shared: &Shared, bytes: u64) -> bool {
+    // SAFETY: all-zero bytes are a valid statvfs, a struct of numbers.
+    let mut numbers: libc::statvfs = unsafe { mem::zeroed() };
+    // SAFETY: fstatvfs takes a descriptor, which `data_file` keeps open, and fills in the struct.
+    let result = unsafe { libc::fstatvfs(shared.data_file.as_raw_fd(), &mut numbers) };
+    let available = u128::from(numbers.f_bavail) * u128::from(numbers.f_frsize);
+    result != 0 || available > u128::from(bytes) + (1 << 20)
 }
 
 /// The data file of `directory`.

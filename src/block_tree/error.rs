@@ -39,7 +39,11 @@ pub enum StorageError {
     /// What this key has signed is not known: it must not sign.
     VotingRecord { path: PathBuf, why: String },
     /// One record cannot be read.
-    Corrupt { record: String, why: String },
+    Corrupt {
+        path: PathBuf,
+        record: String,
+        why: String,
+    },
     /// A write does not fit what is stored: our own invariant is broken.
     Inconsistent { why: String },
     /// The options' map is smaller than what the data file needs.
@@ -126,15 +130,24 @@ impl StorageError {
     /// `record` cannot be read because of `why`.
     pub(super) fn corrupt(record: impl Into<String>, why: impl fmt::Display) -> Self {
         Self::Corrupt {
+            path: PathBuf::new(),
             record: record.into(),
             why: why.to_string(),
         }
+    }
+
+    /// Names the file in an error about a record, which does not know where it lies.
+    pub(super) fn in_file(mut self, file: &Path) -> Self {
+        if let Self::Corrupt { path, .. } = &mut self {
+            file.clone_into(path);
+        }
+        self
     }
 }
 
 /// What to do about files that cannot be trusted.
 const RESYNC: &str = "Do not put an older copy back: a validator would sign twice. Find out what \
-     happened to the disk; then start with a new key, or as a listener, in a new directory.";
+     happened to the disk; then start with a new key, or as a listener, in a new directory";
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,9 +219,11 @@ impl fmt::Display for StorageError {
                  because it could vote twice in one view. {RESYNC}",
                 path.display()
             ),
-            Self::Corrupt { record, why } => {
-                write!(f, "the stored {record} is damaged: {why}. {RESYNC}")
-            }
+            Self::Corrupt { path, record, why } => write!(
+                f,
+                "the record {record:?} in {} is damaged: {why}. {RESYNC}",
+                path.display()
+            ),
             Self::Inconsistent { why } => write!(
                 f,
                 "a write does not fit what is stored: {why}. This is a defect of the library: \
@@ -262,7 +277,7 @@ impl fmt::Display for StorageError {
             } => {
                 write!(
                     f,
-                    "{doing} failed for {}: {source}. Check the disk",
+                    "{doing} failed for {}: {source}. Check the disk, and the room on it",
                     path.display()
                 )
             }

@@ -35,22 +35,8 @@ impl BlockTree {
         options: &OpenOptions,
         genesis: &Genesis,
     ) -> Result<(BlockTree, Durable), StorageError> {
-        let path = options.data_dir.as_path();
-        directory::prepare(path, options.create)?;
-        let lock = Lock::take(path)?;
-        let survey = directory::survey(path)?;
-        if survey == Survey::New && !options.create {
-            return Err(StorageError::NotFound {
-                path: path.to_owned(),
-            });
-        }
-        let shared = connect(options, genesis.hash(), lock)?;
-        if survey == Survey::New {
-            create(&shared, genesis)?;
-        }
-        let (mut tree, durable) = recover(shared)?;
-        tree.repair()?;
-        Ok((tree, durable))
+        let file = directory::data_file(&options.data_dir);
+        open(options, genesis).map_err(|error| error.in_file(&file))
     }
 
     /// Writes the voting record again if a copy of it was damaged.
@@ -73,6 +59,25 @@ impl BlockTree {
         }
         txn.commit().map_err(fail)
     }
+}
+
+fn open(options: &OpenOptions, genesis: &Genesis) -> Result<(BlockTree, Durable), StorageError> {
+    let path = options.data_dir.as_path();
+    directory::prepare(path, options.create)?;
+    let lock = Lock::take(path)?;
+    let survey = directory::survey(path)?;
+    if survey == Survey::New && !options.create {
+        return Err(StorageError::NotFound {
+            path: path.to_owned(),
+        });
+    }
+    let shared = connect(options, genesis.hash(), lock)?;
+    if survey == Survey::New {
+        create(&shared, genesis)?;
+    }
+    let (mut tree, durable) = recover(shared)?;
+    tree.repair()?;
+    Ok((tree, durable))
 }
 
 /// What an empty tree needs, and a few blocks.
@@ -406,7 +411,7 @@ fn voting_record(
 /// A damaged record in words; any other error stays one.
 fn plainly(error: StorageError) -> Result<String, StorageError> {
     match error {
-        StorageError::Corrupt { record, why } => Ok(format!("{record}: {why}")),
+        StorageError::Corrupt { record, why, .. } => Ok(format!("{record}: {why}")),
         error => Err(error),
     }
 }

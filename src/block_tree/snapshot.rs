@@ -50,7 +50,8 @@ impl BlockTreeReader {
         unwritten: &[Unwritten<'_>],
     ) -> Result<Option<Snapshot>, StorageError> {
         let mut snapshot = self.snapshot()?;
-        let layers = layers(&snapshot.read.reads(), block, unwritten)?;
+        let layers = layers(&snapshot.read.reads(), block, unwritten)
+            .map_err(|error| error.in_file(&self.shared.path))?;
         Ok(layers.map(|layers| {
             snapshot.layers = layers;
             snapshot
@@ -148,34 +149,29 @@ impl BlockTreeSnapshot for Snapshot {
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, ReadError> {
-        let reads = self.read.reads();
-        Ok(reads
-            .locate(hash)?
-            .map(|found| reads.block(found))
-            .transpose()?)
+        self.read(|reads| {
+            let found = reads.locate(hash)?;
+            found.map(|found| reads.block(found)).transpose()
+        })
     }
 
     fn hash_at(&self, height: BlockHeight) -> Result<Option<BlockHash>, ReadError> {
         if height == BlockHeight(0) {
             return Ok(Some(self.read.shared.genesis.as_block_hash()));
         }
-        Ok(self
-            .read
-            .reads()
-            .committed_at(height)?
-            .map(|found| found.hash()))
+        self.read(|reads| Ok(reads.committed_at(height)?.map(|found| found.hash())))
     }
 
     fn committed_height(&self) -> Result<BlockHeight, ReadError> {
-        Ok(self.read.reads().head()?.height)
+        self.read(|reads| Ok(reads.head()?.height))
     }
 
     fn highest_qc(&self) -> Result<QuorumCertificate, ReadError> {
-        Ok(self.read.reads().highest_qc()?)
+        self.read(|reads| reads.highest_qc())
     }
 
     fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
-        let mut sets = self.read.reads().validator_sets()?;
+        let mut sets = self.read(|reads| reads.validator_sets())?;
         Ok(sets.pop().expect("there is a set for epoch 0"))
     }
 }
@@ -184,34 +180,44 @@ impl Snapshot {
     /// The value of `key`, where it lies: for callers that need not keep it.
     ///
     /// # Errors
-    /// The database's, or a damaged record.
-    pub fn state_bytes(&self, key: &[u8]) -> Result<Option<&[u8]>, StorageError> {
-        let reads = self.read.reads();
-        for layer in &self.layers {
-            let bytes = match layer {
-                Layer::Copied(bytes) => bytes,
-                Layer::Stored(at) => reads.record(*at)?.unwrap_or_default(),
-            };
-            if let Some(value) = Updates::read(bytes)?.find(key)? {
-                return Ok(value);
+    /// [`ReadError`], the database's or for a damaged record.
+    pub fn state_bytes(&self, key: &[u8]) -> Result<Option<&[u8]>, ReadError> {
+        self.read(|reads| {
+            for layer in &self.layers {
+                let bytes = match layer {
+                    Layer::Copied(bytes) => bytes,
+                    Layer::Stored(at) => reads.record(*at)?.unwrap_or_default(),
+                };
+                if let Some(value) = Updates::read(bytes)?.find(key)? {
+                    return Ok(value);
+                }
             }
-        }
-        match key.is_empty() {
-            true => Ok(None), // LMDB knows no empty key
-            false => reads.get(reads.tables().state, key),
-        }
+            match key.is_empty() {
+                true => Ok(None), // LMDB knows no empty key
+                false => reads.get(reads.tables().state, key),
+            }
+        })
     }
 
     /// The committed block at `height`, with its hash.
     ///
     /// # Errors
-    /// The database's, or a damaged record.
+    /// [`ReadError`], the database's or for a damaged record.
     pub fn block_at(&self, height: BlockHeight) -> Result<Option<(BlockHash, Block)>, ReadError> {
-        let reads = self.read.reads();
-        let found = reads.committed_at(height)?;
-        Ok(found
-            .map(|found| Ok::<_, StorageError>((found.hash(), reads.block(found)?)))
-            .transpose()?)
+        self.read(|reads| {
+            let found = reads.committed_at(height)?;
+            found
+                .map(|found| Ok((found.hash(), reads.block(found)?)))
+                .transpose()
+        })
+    }
+
+    fn read<'a, T>(
+        &'a self,
+        read: impl FnOnce(Reads<'a, RoTransaction<'static>>) -> Result<T, StorageError>,
+    ) -> Result<T, ReadError> {
+        let result = read(self.read.reads());
+        result.map_err(|error| error.in_file(&self.read.shared.path).into())
     }
 }
 
@@ -236,8 +242,10 @@ impl Snapshot {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Option<(Vec<Block>, Vec<QuorumCertificate>)>, ReadError> {
-        let branch = Branch::new(self.read.reads(), self.read.shared.genesis.as_block_hash())?;
-        Ok(branch.blocks_after(after, wanted, limit, bytes_max)?)
+        let genesis = self.read.shared.genesis.as_block_hash();
+        self.read(|reads| {
+            Branch::new(reads, genesis)?.blocks_after(after, wanted, limit, bytes_max)
+        })
     }
 }
 

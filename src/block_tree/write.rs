@@ -15,7 +15,7 @@ use crate::types::{
 use super::schema::*;
 use super::tables::Reads;
 use super::updates::{self, Updates};
-use super::{hashes, BlockTree, Durability, OnDisk, Shared, StorageError};
+use super::{directory, hashes, BlockTree, Durability, OnDisk, Shared, StorageError};
 
 impl Persist for BlockTree {
     type Error = StorageError;
@@ -27,11 +27,11 @@ impl Persist for BlockTree {
         if writes.is_empty() {
             return Ok(());
         }
-        let result = self.write(writes);
-        if let Err(error) = &result {
+        self.write(writes).map_err(|error| {
+            let error = error.in_file(&self.shared.path);
             self.poisoned = Some(error.to_string());
-        }
-        result
+            error
+        })
     }
 }
 
@@ -56,8 +56,13 @@ impl BlockTree {
         step.finish()?;
         let Step { txn, growth, .. } = step;
         growth.extend_file(shared, &mut self.file_bytes)?;
-        txn.commit()
-            .map_err(|error| shared.fail("committing a transaction", error))
+        txn.commit().map_err(|error| match error {
+            // LMDB gives this for a write that was cut short, which is how disks fill up.
+            lmdb::Error::Other(libc::EIO) if !directory::has_room(shared, growth.bytes) => {
+                shared.fail("committing", lmdb::Error::Other(libc::ENOSPC))
+            }
+            error => shared.fail("committing", error),
+        })
     }
 }
 

@@ -42,7 +42,7 @@ pub const HOTSTUFF_EVENT_SYNC_FAILED: u32 = 15;
 pub const HOTSTUFF_EVENT_BLOCK_REFUSED: u32 = 16;
 /// Event: too many blocks await commit: only empty ones are proposed and accepted. count.
 pub const HOTSTUFF_EVENT_TOO_MANY_PENDING: u32 = 17;
-/// Something an operator should look at: the signer did not sign, or a damaged copy was repaired.
+/// Event: something that an operator should look at; the message says what.
 pub const HOTSTUFF_EVENT_WARNING: u32 = 18;
 
 /// Something that happened in a replica. Owned by the library, valid during the callback; all its

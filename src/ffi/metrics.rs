@@ -21,18 +21,21 @@ pub struct hotstuff_metrics {
     pub view_timeouts: u64,
     /// Messages received.
     pub messages_in: u64,
-    /// Messages sent; a broadcast counts once.
+    /// Messages sent; a broadcast counts once for each other validator.
     pub messages_out: u64,
     /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes sent; a broadcast counts once.
+    /// Bytes sent; a broadcast counts once for each other validator.
     pub bytes_out: u64,
     /// Messages received that were refused or dropped.
     pub messages_rejected: u64,
     /// Events that were lost because on_event was slow.
     pub events_dropped: u64,
-    /// Transactions on the database.
+    /// Transactions on the database: one for each step that writes.
     pub transactions: u64,
+    /// Questions that the app did not answer, because it had too many or the state to answer from
+    /// was gone.
+    pub app_failures: u64,
 }
 
 // SAFETY: repr(C), struct_size first, and zero is a value of each member.
@@ -57,6 +60,7 @@ impl From<Metrics> for hotstuff_metrics {
             messages_rejected: metrics.messages_rejected,
             events_dropped: metrics.events_dropped,
             transactions: metrics.transactions,
+            app_failures: metrics.app_failures,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::handle::{magic, take, Noun};
 use super::values::duration;
 use super::*;
 use crate::block_tree::StorageError;
+use crate::replica::signals::with_all_blocked;
 use crate::replica::{Replica, ReplicaError};
 use crate::types::BlockHeight;
 
@@ -60,7 +61,23 @@ impl From<ReplicaError> for Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        failure(HOTSTUFF_E_STORAGE, error.to_string())
+        let status = match error {
+            StorageError::NotFound { .. } => HOTSTUFF_E_NOT_FOUND,
+            StorageError::Locked { .. } => HOTSTUFF_E_LOCKED,
+            StorageError::GenesisMismatch { .. } => HOTSTUFF_E_GENESIS_MISMATCH,
+            StorageError::FormatVersion { .. } => HOTSTUFF_E_UNSUPPORTED,
+            StorageError::MapTooSmall { .. } => HOTSTUFF_E_INVALID_ARGUMENT,
+            StorageError::NotEmpty { .. }
+            | StorageError::Foreign { .. }
+            | StorageError::Damaged { .. }
+            | StorageError::VotingRecord { .. }
+            | StorageError::Corrupt { .. } => HOTSTUFF_E_CORRUPT,
+            StorageError::NotADirectory { .. }
+            | StorageError::PermissionDenied { .. }
+            | StorageError::Io { .. } => HOTSTUFF_E_IO,
+            _ => HOTSTUFF_E_STORAGE,
+        };
+        failure(status, error.to_string())
     }
 }
 
@@ -75,15 +92,15 @@ impl From<StorageError> for Failure {
 /// @retval HOTSTUFF_E_NULL              an argument or a required callback is NULL
 /// @retval HOTSTUFF_E_STATE             the chain id, the genesis validators or the data directory
 ///                                      is not set
-/// @retval HOTSTUFF_E_INVALID_ARGUMENT  settings do not fit together, or the app's table was not
-///                                      initialised
-/// @retval HOTSTUFF_E_UNSUPPORTED       the app's table sets callbacks that this library is too old
-///                                      to know
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  settings do not fit together or what is in the data
+///                                      directory, or the app's table was not initialised
+/// @retval HOTSTUFF_E_UNSUPPORTED       the app's table sets callbacks, or the data directory has a
+///                                      format, that this library is too old to know
 /// @retval HOTSTUFF_E_NOT_FOUND         there is no chain in the data directory; see
 ///                                      hotstuff_config_set_create()
 /// @retval HOTSTUFF_E_LOCKED            another replica has the data directory open
 /// @retval HOTSTUFF_E_GENESIS_MISMATCH  the data directory belongs to a chain with another genesis
-/// @retval HOTSTUFF_E_CORRUPT           the data directory is damaged, or not a replica's
+/// @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a replica's
 /// @retval HOTSTUFF_E_STORAGE           the database failed, or the disk or the map is full
 /// @retval HOTSTUFF_E_IO                the operating system refuses the directory
 #[no_mangle]
@@ -245,24 +262,10 @@ impl Freed {
 fn free_on_another_thread(handle: Box<super::handle::Handle<Opened>>) {
     let freed = Freed(Box::into_raw(handle));
     let thread = std::thread::Builder::new().name("hotstuff-free".to_owned());
-    if let Err(error) = signals_blocked(|| thread.spawn(move || freed.free())) {
+    if let Err(error) = with_all_blocked(|| thread.spawn(move || freed.free())) {
         // It is leaked: to drop it here would be to wait for ourselves.
         let text = format!("no thread to free a replica on: {error}; it goes on running");
         logger::log(HOTSTUFF_LOG_ERROR, "replica", &text);
-    }
-}
-
-/// Runs `spawn` with all signals blocked: a thread inherits the mask.
-fn signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
-    // SAFETY: plain system calls on sets of our own; the thread's mask is restored below.
-    unsafe {
-        let mut all = std::mem::zeroed();
-        let mut before = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        let result = spawn();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
-        result
     }
 }
 
@@ -276,7 +279,7 @@ fn signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
 /// @retval HOTSTUFF_E_NULL         an argument is NULL
 /// @retval HOTSTUFF_E_TOO_LARGE    longer than any message of this chain: drop it
 /// @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends again
-/// @retval HOTSTUFF_E_CLOSED       the replica is stopped or was never started
+/// @retval HOTSTUFF_E_CLOSED       the replica is stopped, or was never started
 /// @retval HOTSTUFF_E_HALTED       it has stopped itself; see hotstuff_replica_wait()
 #[no_mangle]
 #[must_use]
@@ -297,12 +300,12 @@ pub unsafe extern "C" fn hotstuff_replica_deliver(
     })
 }
 
-/// There is work for the app: whoever leads asks its app again. Remembered until then. [any], also
-/// in callbacks
+/// There is work for the app: whoever leads asks its app again. Remembered until then, also before
+/// the start. [any], also in callbacks
 ///
 /// @param replica  the replica
 /// @retval HOTSTUFF_E_NULL    `replica` is NULL
-/// @retval HOTSTUFF_E_CLOSED  it is stopped or was never started
+/// @retval HOTSTUFF_E_CLOSED  it is stopped
 /// @retval HOTSTUFF_E_HALTED  it has stopped itself; see hotstuff_replica_wait()
 #[no_mangle]
 #[must_use]
@@ -352,7 +355,7 @@ pub unsafe extern "C" fn hotstuff_replica_snapshot(
 /// @param out           receives the block: yours, free it with hotstuff_block_free()
 /// @retval HOTSTUFF_E_NULL       `replica` or `out` is NULL
 /// @retval HOTSTUFF_E_TIMEOUT    none is committed yet: call again
-/// @retval HOTSTUFF_E_CLOSED     it is stopped or was never started
+/// @retval HOTSTUFF_E_CLOSED     it is stopped
 /// @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
 /// @retval HOTSTUFF_E_STORAGE    the database failed
 /// @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
@@ -386,7 +389,7 @@ pub unsafe extern "C" fn hotstuff_replica_next_committed(
 /// @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
 /// @retval HOTSTUFF_E_NULL       `replica` is NULL
 /// @retval HOTSTUFF_E_TIMEOUT    it is not committed yet
-/// @retval HOTSTUFF_E_CLOSED     the replica is stopped or was never started
+/// @retval HOTSTUFF_E_CLOSED     the replica is stopped
 /// @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
 /// @retval HOTSTUFF_E_STORAGE    the database failed
 /// @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
@@ -422,9 +425,8 @@ pub unsafe extern "C" fn hotstuff_replica_wait_committed(
 /// @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
 /// @param err         receives a described error, yours: if halted, why and what to do; may be NULL
 /// @retval HOTSTUFF_E_NULL       `replica` is NULL
-/// @retval HOTSTUFF_E_TIMEOUT    it still runs
+/// @retval HOTSTUFF_E_TIMEOUT    it still runs, or was never started
 /// @retval HOTSTUFF_E_HALTED     it has stopped itself
-/// @retval HOTSTUFF_E_CLOSED     it was never started
 /// @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
 #[no_mangle]
 #[must_use]

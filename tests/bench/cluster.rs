@@ -143,13 +143,6 @@ impl Cluster {
         cluster
     }
 
-    /// The replicas that live.
-    pub fn living(&self) -> Vec<usize> {
-        (0..self.replicas.len())
-            .filter(|index| self.replicas[*index].is_some())
-            .collect()
-    }
-
     /// Asks one replica.
     pub fn ask(&mut self, index: usize, ask: &Ask) -> Answer {
         let process = self.replicas[index].as_mut().expect("it lives");

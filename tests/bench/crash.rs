@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::protocol::{Ask, ChainSettings, Report, Schedule, Votes, Work, COMMAND_BYTES};
 use crate::report::{ms, Criterion, Outcome, Table};
-use crate::saturated::{measure_phase, merged};
+use crate::saturated::measure_phase;
 use crate::stats::{now_ns, sleep_until, Histogram};
 use crate::{Pace, REPLICAS};
 

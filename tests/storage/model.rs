@@ -1,0 +1,398 @@
+//! disk-equals-memory: random writes go into the block tree and into a model of a few maps; after
+//! each crash both must hold the same.
+
+use std::collections::BTreeMap;
+
+use hotstuff::algorithm::{
+    CommittedHead, Durable, PendingBlock, Persist, StoredProposal, VotingRecord, Write,
+};
+use hotstuff::app::BlockTreeSnapshot;
+use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
+use hotstuff::types::*;
+
+use crate::chain::*;
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What must be on disk.
+#[derive(Clone)]
+struct Model {
+    durable: Durable,
+    blocks: BTreeMap<BlockHash, Made>,
+    chain: Vec<BlockHash>,
+    state: State,
+    view: u64,
+}
+
+fn change(state: &mut State, updates: &[StateUpdate]) {
+    for update in updates {
+        match update.value() {
+            Some(value) => state.insert(update.key().to_vec(), value.to_vec()),
+            None => state.remove(update.key()),
+        };
+    }
+}
+
+impl Model {
+    fn new() -> Model {
+        let genesis = genesis();
+        let head = CommittedHead {
+            hash: genesis_hash(),
+            height: BlockHeight(0),
+            rank: Rank::default(),
+        };
+        let durable = Durable {
+            voting_record: VotingRecord::default(),
+            highest_qc: QuorumCertificate::genesis(genesis.hash()),
+            highest_tc: None,
+            committed: head,
+            pending: Vec::new(),
+            validator_sets: vec![genesis.validator_set.clone()],
+        };
+        let state = genesis.app_state.into_iter();
+        Model {
+            durable,
+            blocks: BTreeMap::new(),
+            chain: Vec::new(),
+            state: state
+                .map(|(key, value)| (key.into_vec(), value.into_vec()))
+                .collect(),
+            view: 0,
+        }
+    }
+
+    fn apply(&mut self, write: &Write) {
+        let durable = &mut self.durable;
+        match write {
+            Write::CastVote(vote) => durable.voting_record.voted = Some(*vote),
+            Write::TimeOut(rank) => {
+                durable.voting_record.timed_out = Some((rank.epoch, rank.view));
+            }
+            Write::StoreProposal(proposal) => {
+                durable.voting_record.proposal = Some(proposal.clone());
+            }
+            Write::SetHighestQc(qc) => durable.highest_qc = qc.clone(),
+            Write::SetHighestTc(tc) => durable.highest_tc = Some(tc.clone()),
+            Write::InsertBlock {
+                hash,
+                block,
+                state_updates,
+            } => {
+                let (header, data_bytes) = (block.header.clone(), block.data.len() as u64);
+                durable.pending.push(PendingBlock {
+                    hash: *hash,
+                    header,
+                    data_bytes,
+                });
+                durable.pending.sort_by_key(|pending| pending.header.height);
+                let (block, state_updates) = (block.clone(), state_updates.clone());
+                self.blocks.insert(
+                    *hash,
+                    Made {
+                        hash: *hash,
+                        block,
+                        state_updates,
+                    },
+                );
+            }
+            Write::CommitBlock { hash, height } => {
+                let made = &self.blocks[hash];
+                change(&mut self.state, &made.state_updates);
+                let rank = made.block.header.rank();
+                durable.committed = CommittedHead {
+                    hash: *hash,
+                    height: *height,
+                    rank,
+                };
+                durable.pending.retain(|pending| pending.hash != *hash);
+                self.chain.push(*hash);
+            }
+            Write::DropBlock { hash } => {
+                durable.pending.retain(|pending| pending.hash != *hash);
+                self.blocks.remove(hash);
+            }
+        }
+    }
+
+    fn any_pending(&self, chance: &mut Chance) -> Option<&Made> {
+        let pending = &self.durable.pending;
+        match pending.len() {
+            0 => None,
+            count => Some(&self.blocks[&pending[chance.below(count)].hash]),
+        }
+    }
+
+    /// The state as of a pending block.
+    fn state_at(&self, hash: &BlockHash) -> State {
+        if *hash == self.durable.committed.hash {
+            return self.state.clone();
+        }
+        let made = &self.blocks[hash];
+        let mut state = self.state_at(&made.block.header.parent());
+        change(&mut state, &made.state_updates);
+        state
+    }
+
+    /// Writes that fit what is there.
+    fn writes(&mut self, chance: &mut Chance) -> Vec<Write> {
+        self.view += 1;
+        let view = self.view;
+        match chance.below(10) {
+            0..=4 => {
+                let made = self.child(chance);
+                let vote = vote(made.hash, view);
+                let mut writes = vec![made.insert(), Write::CastVote(vote)];
+                if chance.one_in(3) {
+                    writes.push(Write::SetHighestQc(made.certificate()));
+                }
+                if chance.one_in(4) {
+                    let timeout_certificate = chance
+                        .one_in(2)
+                        .then(|| timeout_certificate(view - 1, made.certificate()));
+                    writes.push(Write::StoreProposal(StoredProposal {
+                        block: made.hash,
+                        vote,
+                        timeout_certificate,
+                    }));
+                }
+                writes
+            }
+            5 => vec![Write::TimeOut(Rank {
+                epoch: Epoch(0),
+                view: ViewNumber(view),
+            })],
+            6 => {
+                let qc = self.durable.highest_qc.clone();
+                vec![Write::SetHighestTc(timeout_certificate(view, qc))]
+            }
+            7 => self.drop(chance),
+            _ => self.commit(chance),
+        }
+    }
+
+    fn child(&self, chance: &mut Chance) -> Made {
+        let data = vec![self.view as u8; [0, 0, 1, 100, 5_000, 20_000][chance.below(6)]];
+        let updates = (0..chance.below(6)).map(|_| {
+            let key = vec![b'a' + chance.below(4) as u8; [1, 1, 1, 400][chance.below(4)]];
+            let bytes = [0, 1, 9, 3_000][chance.below(4)];
+            match chance.one_in(3) {
+                true => StateUpdate::Delete { key },
+                false => StateUpdate::Set {
+                    key,
+                    value: vec![self.view as u8; bytes],
+                },
+            }
+        });
+        let updates = updates.collect();
+        match self
+            .any_pending(chance)
+            .filter(|parent| parent.height().0 < self.top())
+        {
+            Some(parent) => parent.child(self.view, &data, updates),
+            None => {
+                let head = self.durable.committed;
+                let justify = match head.height.0 {
+                    0 => QuorumCertificate::genesis(genesis().hash()),
+                    _ => certificate(head.hash, head.rank.view.0),
+                };
+                Made::new(justify, head.height.0 + 1, self.view, &data, updates)
+            }
+        }
+    }
+
+    fn top(&self) -> u64 {
+        self.durable.committed.height.0 + 6
+    }
+
+    /// A block and all above it, from the top or from the bottom.
+    fn drop(&self, chance: &mut Chance) -> Vec<Write> {
+        let Some(made) = self.any_pending(chance) else {
+            return Vec::new();
+        };
+        let mut gone = self.above(&made.hash);
+        if chance.one_in(2) {
+            gone.reverse();
+        }
+        gone.into_iter()
+            .map(|hash| Write::DropBlock { hash })
+            .collect()
+    }
+
+    /// A block and all that stand on it.
+    fn above(&self, hash: &BlockHash) -> Vec<BlockHash> {
+        let mut found = vec![*hash];
+        for pending in &self.durable.pending {
+            if found.contains(&pending.header.parent()) {
+                found.push(pending.hash);
+            }
+        }
+        found
+    }
+
+    /// A child of the head, without its siblings and what stands on them, dropped before or after.
+    fn commit(&self, chance: &mut Chance) -> Vec<Write> {
+        let head = self.durable.committed;
+        let children: Vec<BlockHash> = self
+            .durable
+            .pending
+            .iter()
+            .filter(|pending| pending.header.parent() == head.hash)
+            .map(|pending| pending.hash)
+            .collect();
+        if children.is_empty() {
+            return Vec::new();
+        }
+        let chosen = children[chance.below(children.len())];
+        let commit = Write::CommitBlock {
+            hash: chosen,
+            height: head.height.next(),
+        };
+        let siblings = children.iter().filter(|child| **child != chosen);
+        let gone = siblings.flat_map(|sibling| self.above(sibling));
+        let mut writes: Vec<Write> = gone.map(|hash| Write::DropBlock { hash }).collect();
+        let at = if chance.one_in(2) { 0 } else { writes.len() };
+        writes.insert(at, commit);
+        writes
+    }
+
+    /// Compares all that can be read.
+    fn check(&self, reader: &BlockTreeReader) {
+        let snapshot = reader.snapshot().unwrap();
+        assert_eq!(
+            snapshot.committed_height().unwrap(),
+            self.durable.committed.height
+        );
+        assert_eq!(snapshot.highest_qc().unwrap(), self.durable.highest_qc);
+        assert_eq!(
+            snapshot.validator_set().unwrap(),
+            self.durable.validator_sets[0]
+        );
+        for (index, hash) in self.chain.iter().enumerate() {
+            let height = BlockHeight(index as u64 + 1);
+            assert_eq!(snapshot.hash_at(height).unwrap(), Some(*hash));
+            assert_eq!(
+                snapshot.block(hash).unwrap().as_ref(),
+                Some(&self.blocks[hash].block)
+            );
+        }
+        assert_eq!(
+            snapshot
+                .hash_at(self.durable.committed.height.next())
+                .unwrap(),
+            None
+        );
+        check_state(&snapshot, &self.state);
+        for pending in &self.durable.pending {
+            let snapshot = reader.snapshot_at(&pending.hash, &[]).unwrap().unwrap();
+            check_state(&snapshot, &self.state_at(&pending.hash));
+        }
+    }
+
+    /// The state on a block that is in no transaction yet.
+    fn check_unwritten(&self, chance: &mut Chance, reader: &BlockTreeReader) {
+        let mut later = self.clone();
+        later.view += 1_000; // no block of these views is on disk
+        let parent = later.child(chance);
+        let child = parent.child(
+            parent.view() + 1,
+            b"",
+            vec![set("a", "on top"), delete("b")],
+        );
+        let unwritten = [&parent, &child].map(|made| Unwritten {
+            hash: made.hash,
+            parent: made.block.header.parent(),
+            block: &made.block,
+            state_updates: &made.state_updates,
+        });
+        let mut state = self.state_at(&parent.block.header.parent());
+        change(&mut state, &parent.state_updates);
+        change(&mut state, &child.state_updates);
+        let snapshot = reader
+            .snapshot_at(&child.hash, &unwritten)
+            .unwrap()
+            .unwrap();
+        check_state(&snapshot, &state);
+        assert!(reader
+            .snapshot_at(&child.hash, &unwritten[1..])
+            .unwrap()
+            .is_none());
+    }
+}
+
+fn check_state(snapshot: &dyn BlockTreeSnapshot, state: &State) {
+    for letter in [b'a', b'b', b'c', b'd', b'z', b'?'] {
+        for length in [1, 400] {
+            let key = vec![letter; length];
+            assert_eq!(snapshot.state(&key).unwrap().as_ref(), state.get(&key));
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let mut chance = Chance(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let mut model = Model::new();
+    let (mut tree, durable): (BlockTree, Durable) = open(directory.path());
+    assert_eq!(durable, model.durable);
+    let mut reopened = 0;
+    for _ in 0..120 {
+        let mut next = model.clone();
+        let mut writes = Vec::new();
+        for _ in 0..=chance.below(3) {
+            let more = next.writes(&mut chance);
+            more.iter().for_each(|write| next.apply(write));
+            writes.extend(more);
+        }
+        if chance.one_in(12) {
+            // A crash before the transaction: nothing of it is there.
+            drop(tree);
+            let (again, durable) = open(directory.path());
+            assert_eq!(durable, model.durable, "seed {seed}");
+            tree = again;
+            reopened += 1;
+            continue;
+        }
+        tree.persist(&writes)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        model = next;
+        if chance.one_in(4) {
+            model.check(&tree.reader());
+            model.check_unwritten(&mut chance, &tree.reader());
+        }
+    }
+    drop(tree);
+    let (tree, durable) = open(directory.path());
+    assert_eq!(durable, model.durable, "seed {seed}");
+    assert!(tree.warnings().is_empty());
+    model.check(&tree.reader());
+    assert!(
+        reopened > 0 && !model.chain.is_empty(),
+        "seed {seed} tests nothing"
+    );
+}
+
+#[test]
+fn what_is_on_disk_is_what_was_written() {
+    (0..40).for_each(run);
+}
