@@ -336,6 +336,12 @@ class Starting(unittest.TestCase):
             other.listen()
             self.refused("client_listen")
 
+    def test_a_replica_port_in_use(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", self.replica.port))
+            other.listen()
+            self.refused("(?i)in use")
+
     def test_an_unknown_option_of_the_library(self):
         self.cluster.extra = "option.no-such-option = 1\n"
         self.cluster.configure(create=True)

@@ -200,8 +200,10 @@ static hotstuff_network *make_network(const struct config *c, const hotstuff_con
     hotstuff_error *err = NULL;
     if (!good(hotstuff_tcp_config_new(&tcp), "network", NULL)) return NULL;
     if (good(hotstuff_tcp_config_set_listen(tcp, c->listen), "listen", NULL) &&
-        set_message_limits(tcp, config) && add_peers(tcp, c, key))
-        good(hotstuff_network_tcp(tcp, key, &network, &err), c->listen, err);
+        set_message_limits(tcp, config) && add_peers(tcp, c, key)) {
+        hotstuff_status status = hotstuff_network_tcp(tcp, key, &network, &err);
+        good(status, c->listen, err); /* if not, network is NULL */
+    }
     hotstuff_tcp_config_free(tcp);
     return network;
 }
