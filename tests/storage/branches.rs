@@ -281,11 +281,14 @@ fn a_peer_that_lags_is_led_to_the_highest_certificate() {
         answer,
         Some((hashes(&to_four[2..]), vec![four.certificate()]))
     );
-    // Whoever has committed further than this tree asks after a block that is pending here.
+    // Who has committed further asks after a block that is still pending here.
     let answer = after(&tree, three.hash, None);
     assert_eq!(answer, Some((hashes(&[&four]), vec![four.certificate()])));
-    // Beside the branch, or not known: there is nothing to say.
+    let answer = after(&tree, four.hash, None);
+    assert_eq!(answer, Some((vec![], vec![four.certificate()])));
+    // Nothing follows a block beside that branch, or an unknown one.
     assert_eq!(after(&tree, fork.hash, None), None);
+    assert_eq!(after(&tree, four.hash, Some(&fork)), None);
     assert_eq!(after(&tree, BlockHash([7; 32]), None), None);
 
     // A limit ends the answer within the committed chain, at its end, and in the branch.
