@@ -76,6 +76,9 @@ impl Sync {
         if self.wanted.is_none_or(|(wanted, _)| wanted <= rank) {
             self.wanted = Some((rank, hash));
             self.hint = Some(from);
+            // Somebody has it. The answer to "what is new?", perhaps asked of a peer that is not
+            // there, is awaited no longer.
+            self.in_flight = self.in_flight.filter(|in_flight| in_flight.wanted.is_some());
         }
     }
 
@@ -314,8 +317,7 @@ impl Algorithm {
             self.on_qc(qc, from);
         }
         if highest_committed_block != in_flight.asked {
-            self.fail_sync(from, "an answer to another question");
-            return;
+            return; // late, or sent twice: the answer to this question may still come
         }
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)

@@ -9,9 +9,9 @@ use hotstuff::messages::{
     Wake,
 };
 use hotstuff::types::{
-    Block, BlockHash, BlockHeader, BlockHeight, Data, Epoch, GenesisHash, Phase,
-    QuorumCertificate, Signature, Statement, TimeoutCertificate, TimeoutStatement,
-    ValidatorAddress, ViewNumber, VoteStatement, WakeStatement,
+    Block, BlockHash, BlockHeader, BlockHeight, Data, Epoch, GenesisHash, Phase, QuorumCertificate,
+    Signature, Statement, TimeoutCertificate, TimeoutStatement, ValidatorAddress, ViewNumber,
+    VoteStatement, WakeStatement,
 };
 
 use crate::app::{commands, encode};
@@ -150,11 +150,15 @@ impl Actor {
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
-                vec![Message::Progress(ProgressMessage::Propose(self.bad(propose)))]
+                vec![Message::Progress(ProgressMessage::Propose(
+                    self.bad(propose),
+                ))]
             }
             (Behaviour::Forker, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::Fork);
-                vec![Message::Progress(ProgressMessage::Propose(self.fork(propose)))]
+                vec![Message::Progress(ProgressMessage::Propose(
+                    self.fork(propose),
+                ))]
             }
             (Behaviour::LyingServer, Message::Sync(SyncMessage::Response(response))) => {
                 counts.add(Kind::LyingAnswer);
@@ -180,7 +184,9 @@ impl Actor {
 
     /// What it says to everyone on hearing `message`.
     pub fn hear(&mut self, message: &Message, counts: &mut Counts) -> Vec<Message> {
-        let Message::Progress(message) = message else { return vec![] };
+        let Message::Progress(message) = message else {
+            return vec![];
+        };
         if self.behaviour == Behaviour::Correct {
             return vec![];
         }
@@ -211,8 +217,10 @@ impl Actor {
         match message {
             ProgressMessage::Propose(propose) => {
                 let header = &propose.block.header;
-                self.certificates.insert(header.justify.view_num.0, header.justify.clone());
-                self.heights.insert(propose.vote.statement.block_hash, header.height);
+                self.certificates
+                    .insert(header.justify.view_num.0, header.justify.clone());
+                self.heights
+                    .insert(propose.vote.statement.block_hash, header.height);
                 if let Some(tc) = &propose.timeout_certificate {
                     self.timeout_certificate = Some(tc.clone());
                 }
@@ -303,7 +311,10 @@ impl Actor {
 
     fn fork(&mut self, propose: &Propose) -> Propose {
         let mut header = propose.block.header.clone();
-        let known = self.certificates.values().filter(|qc| self.heights.contains_key(&qc.block_hash));
+        let known = self
+            .certificates
+            .values()
+            .filter(|qc| self.heights.contains_key(&qc.block_hash));
         let known: Vec<&QuorumCertificate> = known.collect();
         if !known.is_empty() {
             header.justify = (*self.rng.pick(&known)).clone();
@@ -320,7 +331,10 @@ impl Actor {
     fn forged(&mut self, message: &ProgressMessage) -> Vec<ProgressMessage> {
         match message {
             ProgressMessage::Propose(propose) => {
-                let stripped = Propose { timeout_certificate: None, ..propose.clone() };
+                let stripped = Propose {
+                    timeout_certificate: None,
+                    ..propose.clone()
+                };
                 let mut other_data = propose.clone();
                 other_data.block.data = Data::new(vec![1, 2, 3]);
                 let mut other_height = propose.clone();
@@ -348,7 +362,10 @@ impl Actor {
             ProgressMessage::Vote(vote) => {
                 let mut later = *vote;
                 later.statement.view_num = later.statement.view_num.next();
-                let stolen = Vote { voter: self.address(), ..*vote };
+                let stolen = Vote {
+                    voter: self.address(),
+                    ..*vote
+                };
                 [later, stolen].map(ProgressMessage::Vote).to_vec()
             }
             _ => vec![],
@@ -366,10 +383,18 @@ impl Actor {
             // One signature in every slot.
             2 => qc.signatures.iter_mut().for_each(|slot| *slot = signed),
             // An empty slot is filled, a full one spoiled.
-            3 => qc.signatures.iter_mut().take(1).for_each(|slot| *slot = Some(garbage)),
+            3 => qc
+                .signatures
+                .iter_mut()
+                .take(1)
+                .for_each(|slot| *slot = Some(garbage)),
             4 => qc.view_num = qc.view_num.next(),
             5 => qc.phase = Phase::Commit,
-            _ => qc.signatures.iter_mut().skip(1).for_each(|slot| *slot = None),
+            _ => qc
+                .signatures
+                .iter_mut()
+                .skip(1)
+                .for_each(|slot| *slot = None),
         }
         qc
     }
@@ -397,18 +422,42 @@ impl Actor {
     fn flood(&mut self, vote: &Vote) -> Vec<Message> {
         let ahead = *self.rng.pick(&[1, 2, 30, 1_000, u64::MAX / 2]);
         let view_num = vote.statement.view_num.plus(ahead);
-        let later = VoteStatement { view_num, ..vote.statement };
+        let later = VoteStatement {
+            view_num,
+            ..vote.statement
+        };
         let genesis = QuorumCertificate::genesis(self.genesis);
-        let highest_qc = self.certificates.values().last().cloned().unwrap_or(genesis);
+        let highest_qc = self
+            .certificates
+            .values()
+            .last()
+            .cloned()
+            .unwrap_or(genesis);
         let (epoch, qc_view) = (vote.statement.epoch, highest_qc.rank().view);
-        let statement = Statement::Timeout(TimeoutStatement { epoch, view_num, qc_view });
+        let statement = Statement::Timeout(TimeoutStatement {
+            epoch,
+            view_num,
+            qc_view,
+        });
         let signature = self.sign(statement);
         let validator = self.address();
         let last_vote = Some(self.vote(later));
-        let timeout = TimeoutVote { epoch, view_num, highest_qc, last_vote, validator, signature };
+        let timeout = TimeoutVote {
+            epoch,
+            view_num,
+            highest_qc,
+            last_vote,
+            validator,
+            signature,
+        };
         let timeout = Message::Progress(ProgressMessage::TimeoutVote(timeout));
         let wake = self.sign(Statement::Wake(WakeStatement { epoch, view_num }));
-        let wake = Wake { epoch, view_num, validator, signature: wake };
+        let wake = Wake {
+            epoch,
+            view_num,
+            validator,
+            signature: wake,
+        };
         let wake = Message::Progress(ProgressMessage::Wake(wake));
         vec![self.vote_message(later), timeout, wake]
     }

@@ -253,11 +253,17 @@ impl SimDisk {
 
     /// The app's state as of `tip`, and the blocks between the committed head and it, lowest first;
     /// `unwritten` are the writes of the step in hand.
-    pub fn state_at(&self, tip: &BlockHash, unwritten: &[Write]) -> Result<(State, Vec<Block>), NoState> {
-        let head = unwritten.iter().fold(self.head(), |head, write| match write {
-            Write::CommitBlock { hash, .. } => *hash,
-            _ => head,
-        });
+    pub fn state_at(
+        &self,
+        tip: &BlockHash,
+        unwritten: &[Write],
+    ) -> Result<(State, Vec<Block>), NoState> {
+        let head = unwritten
+            .iter()
+            .fold(self.head(), |head, write| match write {
+                Write::CommitBlock { hash, .. } => *hash,
+                _ => head,
+            });
         let mut branch = Vec::new();
         let mut at = *tip;
         let mut meets_head = at == head;
@@ -275,8 +281,13 @@ impl SimDisk {
         }
         branch.reverse();
         let mut state = self.state.clone();
-        branch.iter().for_each(|stored| apply_updates(&mut state, &stored.state_updates));
-        Ok((state, branch.into_iter().map(|stored| stored.block).collect()))
+        branch
+            .iter()
+            .for_each(|stored| apply_updates(&mut state, &stored.state_updates));
+        Ok((
+            state,
+            branch.into_iter().map(|stored| stored.block).collect(),
+        ))
     }
 
     fn stored(&self, hash: &BlockHash, unwritten: &[Write]) -> Option<Stored> {
@@ -296,22 +307,20 @@ impl SimDisk {
     }
 
     /// What a sync server answers: the blocks that follow `after` on the branch to `wanted`, else to
-    /// the block of the highest QC, and the certificate of the last. `None` if `after` is not on the
-    /// committed chain here.
+    /// the block of the highest QC, and the certificate of the last. `None` if no branch here leads
+    /// from `after` to either. The asker may have committed further than this replica.
     pub fn blocks_after(
         &self,
         after: &BlockHash,
         wanted: Option<&BlockHash>,
         limit: usize,
     ) -> Option<(Vec<Block>, Vec<QuorumCertificate>)> {
-        let height = self.chain.iter().position(|hash| hash == after)?;
-        let target = wanted.filter(|wanted| self.blocks.contains_key(*wanted));
-        let target = target.copied().unwrap_or(self.highest_qc.block_hash);
-        let branch = self
-            .branch_from(height, &target)
-            .or_else(|| self.branch_from(height, &self.highest_qc.block_hash));
+        let (highest, head) = (self.highest_qc.block_hash, self.head());
         // The block of the highest QC may be missing here: then the committed chain is all there is.
-        let branch = branch.or_else(|| self.branch_from(height, &self.head()))?;
+        let targets = wanted.into_iter().chain([&highest, &head]);
+        let branch = targets
+            .flat_map(|target| self.branch(after, target))
+            .next()?;
         let sent = branch.len().min(limit);
         let blocks: Vec<Block> = branch[..sent]
             .iter()
@@ -325,17 +334,13 @@ impl SimDisk {
         Some((blocks, tail.into_iter().collect()))
     }
 
-    /// The hashes above `height` on the branch to `target`, lowest first.
-    fn branch_from(&self, height: usize, target: &BlockHash) -> Option<Vec<BlockHash>> {
+    /// The hashes above `after` on the branch to `target`, lowest first.
+    fn branch(&self, after: &BlockHash, target: &BlockHash) -> Option<Vec<BlockHash>> {
         let mut branch = Vec::new();
         let mut at = *target;
-        while at != self.chain[height] {
-            let block = &self.blocks.get(&at)?.block;
-            if block.header.height.0 <= height as u64 {
-                return None;
-            }
+        while at != *after {
             branch.push(at);
-            at = block.header.parent();
+            at = self.blocks.get(&at)?.block.header.parent();
         }
         branch.reverse();
         Some(branch)

@@ -391,7 +391,9 @@ impl Checker {
                     self.broken("delivered-once-in-order", text);
                 }
             }
-            Event::BlockRefused { rank, leader, why, .. } if self.is_correct(leader) => {
+            Event::BlockRefused {
+                rank, leader, why, ..
+            } if self.is_correct(leader) => {
                 let leader = index_of(leader);
                 let text = format!("{replica} blames {leader} for its block in {rank}: {why}");
                 self.broken("nobody-correct-is-blamed", text);
@@ -830,7 +832,12 @@ mod tests {
     fn a_correct_replica_that_is_blamed() {
         let mut checker = checker();
         let (rank, block) = (rank(1), BlockHash([1; 32]));
-        let refused = |leader| Event::BlockRefused { rank, block, leader, why: "" };
+        let refused = |leader| Event::BlockRefused {
+            rank,
+            block,
+            leader,
+            why: "",
+        };
         let failed = |peer, why| Event::SyncFailed { peer, why };
         checker.told(0, &refused(address(3)));
         checker.told(0, &failed(address(3), "its blocks do not link up"));

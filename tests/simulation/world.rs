@@ -17,8 +17,8 @@ use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use hotstuff::pacemaker::DefaultPacemaker;
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
-    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time, Validator,
-    ValidatorSet,
+    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time,
+    Validator, ValidatorSet,
 };
 
 use crate::actors::Actor;
@@ -41,12 +41,25 @@ enum Happening {
         life: u64,
     },
     /// The disk is done with the open step.
-    Persisted { replica: usize, life: u64 },
+    Persisted {
+        replica: usize,
+        life: u64,
+    },
     /// The app answers.
-    App { replica: usize, life: u64, effect: Effect },
+    App {
+        replica: usize,
+        life: u64,
+        effect: Effect,
+    },
     /// One's own vote or time-out.
-    Own { replica: usize, life: u64, input: Input },
-    Load { replica: usize },
+    Own {
+        replica: usize,
+        life: u64,
+        input: Input,
+    },
+    Load {
+        replica: usize,
+    },
     Fault(Fault),
     Restart {
         replica: usize,
@@ -261,7 +274,11 @@ impl World {
                     self.take_in(replica, input);
                 }
             }
-            Happening::App { replica, life, effect } => {
+            Happening::App {
+                replica,
+                life,
+                effect,
+            } => {
                 if self.lives(replica, life) {
                     self.answer(replica, effect);
                 }
@@ -768,7 +785,14 @@ impl World {
                 self.checker.broken("app-is-asked-on-known-blocks", text);
             }
             let life = replica.life;
-            self.at(answers_at, Happening::App { replica: index, life, effect });
+            self.at(
+                answers_at,
+                Happening::App {
+                    replica: index,
+                    life,
+                    effect,
+                },
+            );
         }
     }
 
@@ -782,19 +806,29 @@ impl World {
         }
         let state = state.filter(|_| !fails);
         let input = match effect {
-            Effect::ProposeBlock { cur_view, prev_block } => {
+            Effect::ProposeBlock {
+                cur_view,
+                prev_block,
+            } => {
                 let failed = ProposeBlockResponse::Failed;
-                let propose = |(state, branch): (State, Vec<Block>)| {
-                    replica.app.propose(&state, &branch)
-                };
+                let propose =
+                    |(state, branch): (State, Vec<Block>)| replica.app.propose(&state, &branch);
                 let response = state.map_or(failed, propose);
-                Input::BlockProposed { cur_view, prev_block, response }
+                Input::BlockProposed {
+                    cur_view,
+                    prev_block,
+                    response,
+                }
             }
             Effect::ValidateBlock { hash, block, .. } => {
                 let undecided = ValidateBlockResponse::Undecided;
-                let validate = |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
+                let validate =
+                    |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
                 let response = state.map_or(undecided, validate);
-                Input::BlockValidated { block: hash, response }
+                Input::BlockValidated {
+                    block: hash,
+                    response,
+                }
             }
         };
         self.take_in(index, input);

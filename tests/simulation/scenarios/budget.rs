@@ -84,7 +84,11 @@ fn explore(first: u64, budget: Duration) -> u64 {
     );
     let progress = &mut sum.progress;
     progress.sort_unstable();
-    let at = |per_cent: usize| progress.get(progress.len() * per_cent / 100).map_or(0, |(progress, _)| *progress);
+    let at = |per_cent: usize| {
+        progress
+            .get(progress.len() * per_cent / 100)
+            .map_or(0, |(progress, _)| *progress)
+    };
     println!(
         "progress after healing, of a thousand parts of the time allowed: \
          median {}, 90 % {}, 99 % {}, worst {:?}",
@@ -100,7 +104,8 @@ fn explore(first: u64, budget: Duration) -> u64 {
 fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.cases += 1;
     sum.views += outcome.views;
-    sum.progress.push((outcome.progress_per_mille, outcome.seed));
+    sum.progress
+        .push((outcome.progress_per_mille, outcome.seed));
     sum.counts.merge(&outcome.counts);
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
