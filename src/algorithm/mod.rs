@@ -21,7 +21,7 @@
 //! 2. it is the leader's of that view, with that leader's vote;
 //! 3. its justify is of the view before; or it carries a TC of the view before whose highest QC is
 //!    not above its justify;
-//! 4. its justify is valid, and its parent is known: it and all its ancestors are stored and `Valid`;
+//! 4. its justify is valid, and its parent is known: stored and `Valid`, with all its ancestors;
 //! 5. the block's height, epoch and size are right, and the app calls it `Valid`.
 //!
 //! What breaks a rule that the leader's key covers times the view out at once.

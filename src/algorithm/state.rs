@@ -330,7 +330,7 @@ impl Algorithm {
         if self.tree.knows(&qc.block_hash) {
             self.commit_by(qc);
         } else if qc.rank() > self.tree.head().rank {
-            self.sync.want(qc.rank(), qc.block_hash, from);
+            self.sync.want(qc.rank(), qc.block_hash, from, self.now);
         }
         if qc.view_num >= self.view {
             self.enter_view(qc.view_num.next());
