@@ -149,8 +149,8 @@ pub unsafe extern "C" fn hotstuff_validate_block_request_proposed_block(
     })
 }
 
-/// The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL for
-/// NULL. [any]
+/// The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL
+/// for NULL. [any]
 ///
 /// @param request  the request
 #[no_mangle]
@@ -201,9 +201,9 @@ pub struct hotstuff_app_callbacks {
             updates: *mut hotstuff_updates,
         ) -> i32,
     >,
-    /// Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or return
-    /// ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the replica
-    /// does not vote, and nothing is held against the leader. Required.
+    /// Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or
+    /// return ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the
+    /// replica does not vote, and nothing is held against the leader. Required.
     pub validate_block: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,

@@ -23,7 +23,8 @@ static void calls_out_of_order(void)
     EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_next_committed(self.replica, 0, 10, &block));
     EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_wait_committed(self.replica, 1, 10));
     OK(hotstuff_replica_wait_committed(self.replica, 0, 10));
-    EXPECT_ERROR(HOTSTUFF_E_TIMEOUT, "timed out", err, hotstuff_replica_wait(self.replica, 10, &err));
+    EXPECT_ERROR(HOTSTUFF_E_TIMEOUT, "timed out", err,
+                 hotstuff_replica_wait(self.replica, 10, &err));
     OK(hotstuff_replica_get_info(self.replica, &info));
     CHECK(info.committed_height == 0);
     OK(hotstuff_replica_snapshot(self.replica, &tree));
@@ -279,7 +280,8 @@ static void freed_in_a_callback_it_is_freed_after_it(void)
     node_open(&self, node_config(&self), NULL);
     OK(hotstuff_replica_set_events(self.replica, &events));
     node_start(&self);
-    EVENTUALLY(self.events_destroyed == 1 && self.app_destroyed == 1 && self.network_destroyed == 1);
+    EVENTUALLY(self.events_destroyed == 1 && self.app_destroyed == 1);
+    EVENTUALLY(self.network_destroyed == 1);
     nodes_done(&self, 1);
 }
 
@@ -373,7 +375,7 @@ static void a_network_that_returns_rubbish_makes_nobody_spin(void)
     hotstuff_network *network = NULL;
     hotstuff_metrics metrics;
     struct timespec before, after;
-    double cpu_ms;
+    double cpu_s;
 
     nodes_init(&self, 1);
     self.stop = 1;
@@ -388,8 +390,9 @@ static void a_network_that_returns_rubbish_makes_nobody_spin(void)
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
     sleep_ms(500);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    cpu_ms = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) / 1e6;
-    CHECK(cpu_ms < 400); /* valgrind included */
+    cpu_s = (double)(after.tv_sec - before.tv_sec);
+    cpu_s += (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+    CHECK(cpu_s < 0.4); /* valgrind included */
     CHECK(self.received >= 4 && self.received < 400);
     EVENTUALLY(self.received > 6);
     hotstuff_metrics_init(&metrics, sizeof metrics);
@@ -422,7 +425,8 @@ static void what_is_delivered_is_not_believed(void)
             state = state * 6364136223846793005u + 1442695040888963407u;
             message[j] = (uint8_t)(state >> 60);
         }
-        status = hotstuff_replica_deliver(self.replica, i % 2 ? &stranger : &self.address, message, len);
+        status = hotstuff_replica_deliver(self.replica, i % 2 ? &stranger : &self.address,
+                                          message, len);
         if (status != HOTSTUFF_OK && status != HOTSTUFF_E_WOULD_BLOCK)
             EXPECT(HOTSTUFF_OK, status);
     }
@@ -501,7 +505,7 @@ static void the_log_has_the_events(void)
 
 int main(int argc, char **argv)
 {
-    int valgrind = argc > 1 && strcmp(argv[1], "valgrind") == 0; /* it has a signal mask of its own */
+    int valgrind = argc > 1 && strcmp(argv[1], "valgrind") == 0; /* has a mask of its own */
     calls_out_of_order();
     structs_that_are_filled_may_have_any_size();
     a_proposal_of_rubbish_costs_the_view_and_nothing_else();
