@@ -35,6 +35,7 @@ impl BlockTreeReader {
         Ok(Snapshot {
             read: OwnedRead::begin(&self.shared)?,
             layers: Vec::new(),
+            unwritten: Vec::new(),
         })
     }
 
@@ -54,6 +55,10 @@ impl BlockTreeReader {
             .map_err(|error| error.in_file(&self.shared.path))?;
         Ok(layers.map(|layers| {
             snapshot.layers = layers;
+            snapshot.unwritten = unwritten
+                .iter()
+                .map(|unwritten| (unwritten.hash, unwritten.block.clone()))
+                .collect();
             snapshot
         }))
     }
@@ -141,6 +146,8 @@ pub struct Snapshot {
     read: OwnedRead,
     /// Newest first.
     layers: Vec<Layer>,
+    /// Blocks that are in no transaction yet; their data is shared.
+    unwritten: Vec<(BlockHash, Block)>,
 }
 
 impl BlockTreeSnapshot for Snapshot {
@@ -149,6 +156,13 @@ impl BlockTreeSnapshot for Snapshot {
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, ReadError> {
+        if let Some((_, block)) = self
+            .unwritten
+            .iter()
+            .find(|(unwritten, _)| unwritten == hash)
+        {
+            return Ok(Some(block.clone()));
+        }
         self.read(|reads| {
             let found = reads.locate(hash)?;
             found.map(|found| reads.block(found)).transpose()

@@ -142,11 +142,9 @@ impl Cluster {
         };
         let connected =
             |places: &[Place]| places.iter().all(|place| place.peers_connected == n - 1);
-        cluster.wait_until(
-            "every replica is connected",
-            Duration::from_secs(20),
-            connected,
-        );
+        cluster.wait_until("every replica is connected", START_TIMEOUT, connected);
+        let begun = |places: &[Place]| places.iter().all(|place| place.height > 0);
+        cluster.wait_for(FIRST_BLOCK_TIMEOUT, begun); // an idle chain may also stay at the genesis
         cluster
     }
 

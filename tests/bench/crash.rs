@@ -72,8 +72,8 @@ struct Seen {
     begins: Vec<u64>,
     /// Of the survivors.
     reports: Vec<Report>,
-    /// Commands that the restarted replica has counted up to.
-    victim_commands: u64,
+    /// Of the restarted replica.
+    victim: Report,
     all_in_time: bool,
 }
 
@@ -146,14 +146,14 @@ fn kill_and_restart(saturation_per_s: f64, pace: Pace) -> Seen {
     let all_in_time = cluster.wait_for(longest, is_done) && caught_up;
     let mut reports = cluster.reports();
     cluster.stop();
-    let victim_commands = reports.remove(VICTIM).place.commands;
+    let victim = reports.remove(VICTIM);
     let offered = schedule.count;
     Seen {
         saturation_per_s,
         offered,
         begins,
         reports,
-        victim_commands,
+        victim,
         all_in_time,
     }
 }
@@ -233,15 +233,12 @@ fn backlog_max(seen: &Seen) -> u64 {
 
 fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
     let offered = seen.offered;
-    let counts = seen
-        .reports
-        .iter()
-        .map(|report| report.place.commands)
-        .chain([seen.victim_commands]);
-    let out_of_turn: u64 = seen.reports.iter().map(|report| report.out_of_turn).sum();
+    let all = || seen.reports.iter().chain([&seen.victim]);
+    let are_all_there = all().all(|report| report.place.commands == offered);
+    let out_of_turn: u64 = all().map(|report| report.out_of_turn).sum();
     let once = Criterion {
         what: format!("crash: all {offered} commands committed, each once, on all replicas"),
-        held: seen.all_in_time && out_of_turn == 0 && counts.clone().all(|count| count == offered),
+        held: seen.all_in_time && are_all_there && out_of_turn == 0,
     };
     let queue = Criterion {
         what: format!(

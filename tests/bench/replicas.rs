@@ -60,7 +60,10 @@ const QUICK: Pace = Pace {
     crash_phase: Duration::from_secs(4),
 };
 
-const BENCHES: [(&str, fn(&'static str, Pace) -> Outcome); 4] = [
+/// Runs what it is the name of.
+type Bench = fn(&'static str, Pace) -> Outcome;
+
+const BENCHES: [(&str, Bench); 4] = [
     ("empty", |name, pace| saturated::run(name, 8, pace)),
     ("large", |name, pace| saturated::run(name, 256 << 10, pace)),
     ("idle", |_, pace| idle::run(pace)),

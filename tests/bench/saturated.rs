@@ -96,25 +96,15 @@ fn data_bytes_of_floor(data_bytes: usize) -> usize {
 fn measure(name: &str, vote_to: Votes, data_bytes: usize, pace: Pace) -> Line {
     println!("  {name}: four replicas, votes to {} ...", votes(vote_to));
     let mut cluster = Cluster::start(REPLICAS, ChainSettings { vote_to, ..CHAIN });
-    let before: u64 = cluster
-        .reports()
-        .iter()
-        .map(|report| report.view_timeouts)
-        .sum();
     cluster.work(Work::Blocks { data_bytes });
     let measured = measure_phase(&mut cluster, pace);
-    let after: u64 = cluster
-        .reports()
-        .iter()
-        .map(|report| report.view_timeouts)
-        .sum();
     cluster.stop();
     let latency = merged(&measured.phases);
-    let rate = |count: fn(&PhaseReport) -> u64| {
-        let all: u64 = measured.phases.iter().map(count).sum();
-        all as f64 / REPLICAS as f64 / measured.seconds
+    let mean = |count: fn(&PhaseReport) -> u64| {
+        measured.phases.iter().map(count).sum::<u64>() as f64 / REPLICAS as f64
     };
-    let blocks_per_s = rate(|phase| phase.blocks);
+    let blocks = mean(|phase| phase.blocks);
+    let blocks_per_s = blocks / measured.seconds;
     Line {
         what: format!("votes to {}", votes(vote_to)),
         data_bytes,
@@ -122,10 +112,8 @@ fn measure(name: &str, vote_to: Votes, data_bytes: usize, pace: Pace) -> Line {
         megabytes_per_s: mean(|phase| phase.bytes) / measured.seconds / 1e6,
         latency_p50_us: latency.quantile_us(0.5),
         latency_p99_us: latency.quantile_us(0.99),
-        cpu_us_per_block: measured.cpu_us / (blocks_per_s * measured.seconds),
-        syncs_per_block: measured.transactions as f64
-            / REPLICAS as f64
-            / mean(|phase| phase.blocks),
+        cpu_us_per_block: measured.cpu_us / blocks,
+        syncs_per_block: measured.transactions as f64 / REPLICAS as f64 / blocks,
         to_floor: None,
         view_timeouts: measured.view_timeouts,
     }

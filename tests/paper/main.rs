@@ -232,6 +232,8 @@ fn rule_4_a_block_waits_for_its_parent() {
     let (parent, child) = (&chain[view - 2], &chain[view - 1]);
     let outcome = f.propose(child, None);
     assert_eq!(outcome.votes(), []);
+    assert_eq!(outcome.requests(), [], "the parent may be on its way");
+    let outcome = f.expire();
     let tail_qcs = vec![f.qc_of(parent)];
     let (To::Peer(asked), request) = f.opening_request(&outcome) else {
         unreachable!()
