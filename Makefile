@@ -47,6 +47,7 @@ test:
 	@tests/setup.sh test
 	@$(MAKE) --no-print-directory build
 	$(CARGO) test --locked
+	tests/readme.sh
 	$(EXAMPLES)/counter
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
 

@@ -123,7 +123,7 @@ int main(void) {
         MUST(hotstuff_keypair_generate(&keys[i])), MUST(hotstuff_keypair_public(keys[i], &nodes[i].address));
         MUST(hotstuff_validator_set_put(validators, &nodes[i].address, 1));
     }
-    MUST(hotstuff_config_new(&config));
+    MUST(hotstuff_config_new(&config)), MUST(hotstuff_config_set_map_size(config, 64 << 20)); /* is plenty */
     MUST(hotstuff_config_set_chain_id(config, 1)), MUST(hotstuff_config_set_create(config, true));
     MUST(hotstuff_config_set_genesis_validators(config, validators));
     MUST(hotstuff_config_set_genesis_state(config, N, sizeof N, ZERO, sizeof ZERO));

@@ -591,6 +591,8 @@ async def act_check(world, spans, criteria, clients):
                    repeated > 0 and changed == 0)
     criteria.check(f"none was applied twice: {world.offered} writes and {expected - world.offered} sessions, "
                    f"applied: {commands}", all(count == expected for count in commands))
+    refused = [int(r.status["blocks_refused"]) for r in replicas]
+    criteria.check(f"no replica called a block of another invalid ({refused})", not any(refused))
     criteria.check(f"the state hashes of all four at height {height} are equal",
                    all(answer.startswith("OK ") for answer in hashes) and len(set(hashes)) == 1)
 

@@ -336,6 +336,12 @@ class Starting(unittest.TestCase):
             other.listen()
             self.refused("client_listen")
 
+    def test_a_replica_port_in_use(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", self.replica.port))
+            other.listen()
+            self.refused("(?i)in use")
+
     def test_an_unknown_option_of_the_library(self):
         self.cluster.extra = "option.no-such-option = 1\n"
         self.cluster.configure(create=True)
@@ -608,6 +614,16 @@ class FourReplicas(WithCluster):
         self.cluster.wait_for_height(max(heights))
         for height in sorted(set(heights)):
             self.assertEqual(len({c.ask(f"HASH {height}") for c in connections}), 1)
+
+    def test_no_replica_calls_a_block_of_another_invalid(self):
+        connections = [self.connect(i) for i in range(4)]
+        for round in range(50):
+            for c in connections:
+                c.send(*[f"SET valid-{round}-{i} x" for i in range(4)])
+            for c in connections:
+                for _ in range(4):
+                    self.ok(c.answer())
+        self.assertEqual([c.status()["blocks_refused"] for c in connections], ["0"] * 4)
 
 
 class Crashes(unittest.TestCase):

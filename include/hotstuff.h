@@ -64,15 +64,15 @@
  *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
  * FORK       No object may be used in a child process after fork().
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
- *            own threads and none in yours, prints nothing, and reads no environment variable.
+ *            own threads and none in yours, and prints nothing.
  */
 
-/* ========================================================================= compiling and linking */
+/* ======================================================================== compiling and linking */
 
 #define HOTSTUFF_VERSION_MAJOR 0
 #define HOTSTUFF_VERSION_MINOR 1
 #define HOTSTUFF_VERSION_PATCH 0
-/** Version of this header: major * 1000000 + minor * 1000 + patch. See hotstuff_version_number(). */
+/** Version of this header: major * 1000000 + minor * 1000 + patch; hotstuff_version_number(). */
 #define HOTSTUFF_VERSION_NUMBER 1000
 #define HOTSTUFF_VERSION_STRING "0.1.0"
 /** Rises with every incompatible change; the soname is libhotstuff.so.<this number>. */
@@ -100,7 +100,7 @@
 #  define HOTSTUFF_DEPRECATED(why)
 #endif
 
-/* ========================================================================================= status */
+/* ======================================================================================= status */
 
 #define HOTSTUFF_OK 0
 #define HOTSTUFF_E_NULL (-1)              /**< a required pointer is NULL */
@@ -125,14 +125,14 @@
 #define HOTSTUFF_E_DONE (-20)             /**< no more items */
 #define HOTSTUFF_E_CALLBACK (-21)         /**< a callback failed; callbacks may return it */
 #define HOTSTUFF_E_NO_MEMORY (-22)
-#define HOTSTUFF_E_HALTED (-23)           /**< it stopped itself; hotstuff_replica_wait() says why */
+#define HOTSTUFF_E_HALTED (-23)           /**< stopped itself; hotstuff_replica_wait() says why */
 #define HOTSTUFF_E_WOULD_BLOCK (-24)      /**< a bounded queue is full: try again later */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ======================================================================================== objects */
+/* ====================================================================================== objects */
 
 /**
  * A block. Immutable; all its functions are [any].
@@ -148,9 +148,9 @@ typedef struct hotstuff_block_iter hotstuff_block_iter;
  * A consistent view of the chain and of the app's state. It does not change while you hold it.
  *
  * It comes in two kinds. hotstuff_replica_snapshot() gives one that you own: the state as of the
- * last committed block. It pins pages of the database, so free it soon; it may outlive the replica.
- * A callback of the app gets one that it borrows: the state as of the parent of the block in
- * question, committed or not.
+ * last committed block. It pins pages of the database, so free it soon; it may outlive the
+ * replica. A callback of the app gets one that it borrows: the state as of the parent of the block
+ * in question, committed or not.
  */
 typedef struct hotstuff_block_tree hotstuff_block_tree;
 
@@ -208,9 +208,9 @@ typedef struct hotstuff_tcp_config hotstuff_tcp_config;
 
 /**
  * What the app answers: a block's data, and what the block changes. Owned by the library, valid
- * during the callback. The setters copy: your bytes may live on a stack, or be Go's or Python's. An
- * answer of which a setter has refused a part counts as failed, whatever the callback returns: half
- * an answer would be another answer.
+ * during the callback. The setters copy: your bytes may live on a stack, or be Go's or Python's.
+ * An answer of which a setter has refused a part counts as failed, whatever the callback returns:
+ * half an answer would be another answer.
  */
 typedef struct hotstuff_updates hotstuff_updates;
 
@@ -224,7 +224,7 @@ typedef struct hotstuff_validate_block_request hotstuff_validate_block_request;
  */
 typedef struct hotstuff_validator_set hotstuff_validator_set;
 
-/* ============================================================================== status and errors */
+/* ============================================================================ status and errors */
 
 /**
  * Result of a function: ::HOTSTUFF_OK, or one of the negative HOTSTUFF_E_ codes. An integer, not
@@ -266,7 +266,7 @@ HOTSTUFF_API const char *hotstuff_error_message(const hotstuff_error *err);
  */
 HOTSTUFF_API void hotstuff_error_free(hotstuff_error *err);
 
-/* ======================================================================================== version */
+/* ====================================================================================== version */
 
 /**
  * Bit of hotstuff_has_feature(): the TCP transport.
@@ -298,7 +298,7 @@ HOTSTUFF_API uint32_t hotstuff_abi_version(void);
  */
 HOTSTUFF_API bool hotstuff_has_feature(uint32_t feature);
 
-/* ========================================================================================= values */
+/* ======================================================================================= values */
 
 /**
  * Bytes of a hash (SHA-256).
@@ -365,7 +365,7 @@ void hotstuff_buffer_get(const hotstuff_buffer *buffer,
  */
 HOTSTUFF_API void hotstuff_buffer_free(hotstuff_buffer *buffer);
 
-/* =========================================================================================== keys */
+/* ========================================================================================= keys */
 
 /**
  * Makes a key pair from random bytes of the operating system. [any]
@@ -441,7 +441,7 @@ hotstuff_status hotstuff_keypair_public(const hotstuff_keypair *key,
  */
 HOTSTUFF_API void hotstuff_keypair_free(hotstuff_keypair *key);
 
-/* ================================================================================= validator sets */
+/* =============================================================================== validator sets */
 
 /**
  * Makes an empty validator set, to be filled. [any]
@@ -516,7 +516,7 @@ HOTSTUFF_API uint64_t hotstuff_validator_set_quorum_power(const hotstuff_validat
  */
 HOTSTUFF_API void hotstuff_validator_set_free(hotstuff_validator_set *set);
 
-/* ========================================================================================= blocks */
+/* ======================================================================================= blocks */
 
 /**
  * The hash of a block: its name. [any]
@@ -596,8 +596,8 @@ hotstuff_status hotstuff_block_encode(const hotstuff_block *block,
  * @param len      how many
  * @param out      receives the block: yours, free it with hotstuff_block_free()
  * @retval HOTSTUFF_E_NULL       an argument is NULL
- * @retval HOTSTUFF_E_DECODE     the bytes are no block, or no canonical one, or the data is not what
- *                               the header names
+ * @retval HOTSTUFF_E_DECODE     the bytes are no block, or no canonical one, or the data is not
+ *                               what the header names
  * @retval HOTSTUFF_E_TOO_LARGE  larger than any block
  */
 HOTSTUFF_API
@@ -614,7 +614,7 @@ hotstuff_status hotstuff_block_decode(const hotstuff_hash *genesis,
  */
 HOTSTUFF_API void hotstuff_block_free(hotstuff_block *block);
 
-/* ================================================================================= the block tree */
+/* =============================================================================== the block tree */
 
 /**
  * The value of a key in the app's state. [any]
@@ -659,7 +659,8 @@ hotstuff_status hotstuff_block_tree_block(const hotstuff_block_tree *tree,
  * @param height  from 1 to hotstuff_block_tree_committed_height()
  * @param out     receives the block: yours, free it with hotstuff_block_free()
  * @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
- * @retval HOTSTUFF_E_NOT_FOUND  no block is committed at that height; the genesis, at 0, is no block
+ * @retval HOTSTUFF_E_NOT_FOUND  no block is committed at that height; the genesis, at 0, is no
+ *                               block
  * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
  * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
  */
@@ -755,7 +756,7 @@ HOTSTUFF_API void hotstuff_block_iter_free(hotstuff_block_iter *iter);
  */
 HOTSTUFF_API void hotstuff_block_tree_free(hotstuff_block_tree *tree);
 
-/* ========================================================================= what a replica is told */
+/* ======================================================================= what a replica is told */
 
 /**
  * Commit rule: three certificates in consecutive views commit a block (HotStuff). The default.
@@ -832,15 +833,16 @@ hotstuff_status hotstuff_config_set_genesis_validators(hotstuff_config *cfg,
                                                        const hotstuff_validator_set *set);
 
 /**
- * Sets one key of the app's state that the chain begins with. None are needed. Part of the genesis:
- * the same on all replicas. Of two calls for one key the later stands. [serial]
+ * Sets one key of the app's state that the chain begins with. None are needed. Part of the
+ * genesis: the same on all replicas. Of two calls for one key the later stands. [serial]
  *
  * @param cfg        the config
  * @param key        the key; copied
  * @param key_len    1 to 500 bytes
  * @param value      the value; copied
  * @param value_len  0 to 16 MiB
- * @retval HOTSTUFF_E_NULL              `cfg` or `key` is NULL, or `value` is and `value_len` is not 0
+ * @retval HOTSTUFF_E_NULL              `cfg` or `key` is NULL, or `value` is and `value_len` is
+ *                                      not 0
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
  * @retval HOTSTUFF_E_TOO_LARGE         the key or the value is longer than that
  */
@@ -1050,25 +1052,25 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * Sets an option by its name: for settings that newer libraries have and your header has not, and
  * for config files. [serial]
  *
- * | name                         | value                                             | default       |
- * |------------------------------|---------------------------------------------------|---------------|
- * | "chain.id"                   | a number                                          | (required)    |
- * | "chain.commit_rule"          | "three_chain", "two_chain"                        | three_chain   |
- * | "chain.max_idle_ms"          | milliseconds, 1 to 86400000                       | 5000          |
- * | "chain.max_block_bytes"      | bytes, 1 to 67108864                              | 1048576       |
- * | "storage.data_dir"           | a path                                            | (required)    |
- * | "storage.create"             | "true", "false"                                   | false         |
- * | "storage.map_bytes"          | bytes, 16777216 to 70368744177664                 | 1099511627776 |
- * | "storage.durability"         | "synced", "process_crash"                         | synced        |
- * | "pacemaker.base_ms"          | milliseconds of the first time-out, 1 to 86400000 | 1000          |
- * | "pacemaker.max_ms"           | milliseconds of the longest, "pacemaker.base_ms" to 86400000 | 60000 |
- * | "vote_to"                    | "auto", "all", "next_leader"                      | auto          |
- * | "sync.request_limit"         | blocks, 1 to 1024                                 | 256           |
- * | "sync.response_timeout_ms"   | milliseconds, 1 to 86400000                       | 2000          |
- * | "sync.interval_ms"           | after so many milliseconds without news, a peer is asked; 1 to 86400000 | 10000 |
- * | "limits.pending_blocks_max"  | blocks that await commit, 8 to 1048576            | 1024          |
- * | "limits.pending_bytes_max"   | bytes of their data, 65536 to 1099511627776       | 268435456     |
- * | "limits.views_ahead_max"     | views ahead of the current one whose messages are kept, 1 to 65536 | 32 |
+ * | name                        | value                             | default       |
+ * |-----------------------------|-----------------------------------|---------------|
+ * | "chain.id"                  | a number                          | (required)    |
+ * | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
+ * | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
+ * | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
+ * | "storage.data_dir"          | a path                            | (required)    |
+ * | "storage.create"            | "true", "false"                   | false         |
+ * | "storage.map_bytes"         | 16777216 to 70368744177664        | 1099511627776 |
+ * | "storage.durability"        | "synced", "process_crash"         | synced        |
+ * | "pacemaker.base_ms"         | 1 to 86400000: the first time-out | 1000          |
+ * | "pacemaker.max_ms"          | "pacemaker.base_ms" to 86400000   | 60000         |
+ * | "vote_to"                   | "auto", "all", "next_leader"      | auto          |
+ * | "sync.request_limit"        | 1 to 1024 blocks                  | 256           |
+ * | "sync.response_timeout_ms"  | 1 to 86400000                     | 2000          |
+ * | "sync.interval_ms"          | 1 to 86400000: asks without news  | 10000         |
+ * | "limits.pending_blocks_max" | 8 to 1048576, that await commit   | 1024          |
+ * | "limits.pending_bytes_max"  | 65536 to 1099511627776, of data   | 268435456     |
+ * | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
  *
  * @param cfg    the config
  * @param name   one of these names
@@ -1083,7 +1085,7 @@ hotstuff_status hotstuff_config_set_option(hotstuff_config *cfg,
                                            const char *name,
                                            const char *value);
 
-/* ======================================================================================== the app */
+/* ====================================================================================== the app */
 
 /**
  * From propose_block: there is nothing to propose. The app is asked again after
@@ -1126,16 +1128,16 @@ typedef struct hotstuff_app_callbacks {
     /**
      * Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
      * ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
-     * proposed in this view. Required.
+     * proposed in this view. The updates must be those that validate_block() gives for this block
+     * on the other replicas: here it is not asked again. Required.
      */
     int32_t (*propose_block)(void *userdata,
                              const hotstuff_propose_block_request *request,
                              hotstuff_updates *updates);
     /**
-     * Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or return
-     * ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the replica
-     * does not vote, and nothing is held against the leader. Also asked about blocks of its own.
-     * Required.
+     * Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or
+     * return ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the
+     * replica does not vote, and nothing is held against the leader. Required.
      */
     int32_t (*validate_block)(void *userdata,
                               const hotstuff_validate_block_request *request,
@@ -1169,8 +1171,8 @@ hotstuff_status hotstuff_updates_set_data(hotstuff_updates *updates,
  * @param key_len    1 to 500 bytes
  * @param value      the value; copied
  * @param value_len  0 to 16 MiB
- * @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL, or `value` is and `value_len` is
- *                                      not 0
+ * @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL, or `value` is and `value_len`
+ *                                      is not 0
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
  * @retval HOTSTUFF_E_TOO_LARGE         one of the limits
  */
@@ -1259,8 +1261,8 @@ HOTSTUFF_API
 const hotstuff_block *hotstuff_validate_block_request_proposed_block(const hotstuff_validate_block_request *request);
 
 /**
- * The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL for
- * NULL. [any]
+ * The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL
+ * for NULL. [any]
  *
  * @param request  the request
  */
@@ -1285,14 +1287,15 @@ HOTSTUFF_API
 void hotstuff_app_callbacks_init(hotstuff_app_callbacks *table,
                                  size_t struct_size);
 
-/* ==================================================================================== the network */
+/* ================================================================================== the network */
 
 /**
  * A transport of your own. All but receive() may be called from several threads of the library at
  * once, also while receive() waits, and must not block.
  *
- * It may lose, delay, repeat and reorder messages. What it must do is say truly who sent a message:
- * not for safety, every message is signed, but so that a peer's flood costs that peer and no other.
+ * It may lose, delay, repeat and reorder messages. What it must do is say truly who sent a
+ * message: not for safety, every message is signed, but so that a peer's flood costs that peer and
+ * no other.
  */
 typedef struct hotstuff_network_callbacks {
     /**
@@ -1319,7 +1322,8 @@ typedef struct hotstuff_network_callbacks {
     int32_t (*disconnect)(void *userdata, const hotstuff_validator_address *peer);
     /**
      * Queues a message for a peer; the bytes are valid during the call. If it cannot be queued,
-     * return ::HOTSTUFF_E_WOULD_BLOCK: the message is lost, and the protocol sends again. Required.
+     * return ::HOTSTUFF_E_WOULD_BLOCK: the message is lost, and the protocol sends again.
+     * Required.
      */
     int32_t (*send)(void *userdata,
                     const hotstuff_validator_address *peer,
@@ -1332,9 +1336,9 @@ typedef struct hotstuff_network_callbacks {
     int32_t (*broadcast)(void *userdata, const uint8_t *message, size_t len);
     /**
      * Waits for a message, at most `timeout_ms` milliseconds: hotstuff_inbox_put() and
-     * ::HOTSTUFF_OK, or ::HOTSTUFF_E_TIMEOUT, or ::HOTSTUFF_E_CLOSED if none will ever come. Called
-     * from one thread only. It must wait: after one that returns early with nothing, the library
-     * waits a little itself. NULL: the host calls hotstuff_replica_deliver() instead.
+     * ::HOTSTUFF_OK, or ::HOTSTUFF_E_TIMEOUT, or ::HOTSTUFF_E_CLOSED if none will ever come.
+     * Called from one thread only. It must wait: after one that returns early with nothing, the
+     * library waits a little itself. NULL: the host calls hotstuff_replica_deliver() instead.
      */
     int32_t (*receive)(void *userdata, uint32_t timeout_ms, hotstuff_inbox *inbox);
     /**
@@ -1380,7 +1384,8 @@ void hotstuff_network_callbacks_init(hotstuff_network_callbacks *table,
  * @param out    receives the network: yours, until hotstuff_replica_open() takes it
  * @retval HOTSTUFF_E_NULL              `table`, `out` or send() is NULL
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
- * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+ *                                      know
  */
 HOTSTUFF_API
 HOTSTUFF_NODISCARD
@@ -1394,7 +1399,7 @@ hotstuff_status hotstuff_network_from_callbacks(const hotstuff_network_callbacks
  */
 HOTSTUFF_API void hotstuff_network_free(hotstuff_network *network);
 
-/* =============================================================================== the network: TCP */
+/* ============================================================================= the network: TCP */
 
 /**
  * Makes a TCP config that listens nowhere and knows nobody. [any]
@@ -1426,8 +1431,8 @@ hotstuff_status hotstuff_tcp_config_set_listen(hotstuff_tcp_config *cfg,
  *
  * @param cfg   the config
  * @param peer  the peer's public key
- * @param addr  host:port, UTF-8, copied: "replica1.example.org:9000", "[2001:db8::1]:9000". The name
- *              is looked up whenever a connection is made
+ * @param addr  host:port, UTF-8, copied: "replica1.example.org:9000", "[2001:db8::1]:9000". The
+ *              name is looked up whenever a connection is made
  * @retval HOTSTUFF_E_NULL              an argument is NULL
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  `addr` is not UTF-8
  */
@@ -1498,8 +1503,8 @@ HOTSTUFF_API void hotstuff_tcp_config_free(hotstuff_tcp_config *cfg);
  * @param err  receives a described error, yours; may be NULL
  * @retval HOTSTUFF_E_NULL              `cfg`, `key` or `out` is NULL
  * @retval HOTSTUFF_E_IO                the address to listen on cannot be had
- * @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or a
- *                                      limit does not fit the others
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or
+ *                                      a limit does not fit the others
  */
 HOTSTUFF_API
 HOTSTUFF_NODISCARD
@@ -1524,7 +1529,7 @@ HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
                                             hotstuff_buffer **out);
 
-/* ========================================================================================= events */
+/* ======================================================================================= events */
 
 /**
  * Event: a view has begun. epoch, view, peer: its leader.
@@ -1709,7 +1714,7 @@ HOTSTUFF_API
 void hotstuff_event_callbacks_init(hotstuff_event_callbacks *table,
                                    size_t struct_size);
 
-/* ============================================================================= state and counters */
+/* =========================================================================== state and counters */
 
 /**
  * Role: it follows the chain and serves it, and does not vote.
@@ -1840,7 +1845,7 @@ void hotstuff_replica_info_init(hotstuff_replica_info *info,
  */
 HOTSTUFF_API void hotstuff_metrics_init(hotstuff_metrics *metrics, size_t struct_size);
 
-/* ======================================================================================= replicas */
+/* ===================================================================================== replicas */
 
 /**
  * Opens a replica, which does nothing yet. On ::HOTSTUFF_OK it takes over `network` (do not free
@@ -1862,7 +1867,8 @@ HOTSTUFF_API void hotstuff_metrics_init(hotstuff_metrics *metrics, size_t struct
  *                                      hotstuff_config_set_create()
  * @retval HOTSTUFF_E_LOCKED            another replica has the data directory open
  * @retval HOTSTUFF_E_GENESIS_MISMATCH  the data directory belongs to a chain with another genesis
- * @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a replica's
+ * @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a
+ *                                      replica's
  * @retval HOTSTUFF_E_STORAGE           the database failed, or the disk or the map is full
  * @retval HOTSTUFF_E_IO                the operating system refuses the directory
  */
@@ -1882,7 +1888,8 @@ hotstuff_status hotstuff_replica_open(const hotstuff_config *cfg,
  * @param table    the table; copied
  * @retval HOTSTUFF_E_NULL              `replica`, `table` or on_event() is NULL
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
- * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+ *                                      know
  * @retval HOTSTUFF_E_STATE             called before, or the replica was started
  */
 HOTSTUFF_API
@@ -1923,8 +1930,8 @@ hotstuff_status hotstuff_replica_stop(hotstuff_replica *replica,
 
 /**
  * Stops the replica, however long it takes, and frees it. Snapshots stay. In a callback of this
- * replica it returns at once, and the replica is stopped and freed when that callback has returned.
- * No other call on it may be running, and none may follow. [any]
+ * replica it returns at once, and the replica is stopped and freed when that callback has
+ * returned. No other call on it may be running, and none may follow. [any]
  *
  * @param replica  the replica; NULL is a no-op
  */
@@ -1940,7 +1947,8 @@ HOTSTUFF_API void hotstuff_replica_free(hotstuff_replica *replica);
  * @param len      how many; at most hotstuff_config_max_message_bytes()
  * @retval HOTSTUFF_E_NULL         an argument is NULL
  * @retval HOTSTUFF_E_TOO_LARGE    longer than any message of this chain: drop it
- * @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends again
+ * @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends
+ *                                 again
  * @retval HOTSTUFF_E_CLOSED       the replica is stopped, or was never started
  * @retval HOTSTUFF_E_HALTED       it has stopped itself; see hotstuff_replica_wait()
  */
@@ -1965,12 +1973,12 @@ HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_replica_notify(hotstuff_replica *replica);
 
 /**
- * A consistent view of the chain and of the state as of the last committed block. Also of a replica
- * that is not started, is stopped or has halted. [any], also in callbacks
+ * A consistent view of the chain and of the state as of the last committed block. Also of a
+ * replica that is not started, is stopped or has halted. [any], also in callbacks
  *
  * @param replica  the replica
- * @param out      receives the snapshot: yours, free it with hotstuff_block_tree_free(), also after
- *                 hotstuff_replica_free()
+ * @param out      receives the snapshot: yours, free it with hotstuff_block_tree_free(), also
+ *                 after hotstuff_replica_free()
  * @retval HOTSTUFF_E_NULL     `replica` or `out` is NULL
  * @retval HOTSTUFF_E_STORAGE  the database failed, or too many snapshots are alive
  */
@@ -1981,8 +1989,8 @@ hotstuff_status hotstuff_replica_snapshot(const hotstuff_replica *replica,
 
 /**
  * The committed block after the one at a height, as soon as there is one. To be called in a loop
- * with the height of the block before: all committed blocks, in order, none lost, from wherever the
- * host left off. [any] [not-in-callback]
+ * with the height of the block before: all committed blocks, in order, none lost, from wherever
+ * the host left off. [any] [not-in-callback]
  *
  * @param replica       the replica
  * @param after_height  the height of the last block that the host has seen; 0 for the first call
@@ -2067,7 +2075,7 @@ HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_replica_metrics(const hotstuff_replica *replica,
                                          hotstuff_metrics *out);
 
-/* ===================================================================================== the logger */
+/* =================================================================================== the logger */
 
 /**
  * Log level: nothing. The default.
@@ -2122,7 +2130,6 @@ typedef void (*hotstuff_log_fn)(void *userdata,
  * @retval HOTSTUFF_E_REENTRANT         called by `fn`
  */
 HOTSTUFF_API
-HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_set_logger(hotstuff_log_fn fn,
                                     void *userdata,
                                     int32_t max_level);

@@ -9,8 +9,8 @@ use std::{env, fs};
 
 use cbindgen::{Builder, Config, ItemType};
 
-/// The header's chapters, and the files of `src/ffi` that make them. A chapter uses only what stands
-/// before it.
+/// The header's chapters, and the files of `src/ffi` that make them. A chapter uses only what
+/// stands before it.
 const CHAPTERS: &[(&str, &[&str])] = &[
     ("status and errors", &["status", "error"]),
     ("version", &["version"]),
@@ -65,7 +65,7 @@ fn the_header_is_what_the_source_says() {
         .count();
     assert!(
         committed == generated,
-        "include/hotstuff.h is not what src/ffi says, from line {} on: run `make header` and commit",
+        "include/hotstuff.h is not what src/ffi says, from line {} on: run `make header`",
         first + 1
     );
 }
@@ -313,7 +313,7 @@ fn generate() -> String {
 }
 
 fn title(name: &str) -> String {
-    format!("\n/* {name:=>96} */\n\n", name = format!(" {name}"))
+    format!("\n/* {name:=>94} */\n\n", name = format!(" {name}"))
 }
 
 /// What cbindgen makes of some files, and nothing around it.

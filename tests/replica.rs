@@ -309,6 +309,79 @@ fn a_flood_costs_the_peer_that_sends_it() {
 }
 
 #[test]
+fn the_sync_server_answers_within_its_limits() {
+    let mut cluster = Cluster::new(4);
+    cluster.apps[0].padding = 48 << 10; // so that not all blocks fit in one message
+    (0..3).for_each(|i| drop(cluster.start(i)));
+    cluster.give_work(0, 30);
+    cluster.await_count(30);
+    let (server, asker) = (cluster.address(0), cluster.address(3));
+    let genesis = cluster.genesis.hash();
+    let port = cluster.hub.port(asker);
+    let request = |after, limit| {
+        let (highest_committed_block, wanted) = (after, None);
+        let request = SyncRequest {
+            highest_committed_block,
+            limit,
+            wanted,
+        };
+        cluster.hub.inject(
+            asker,
+            &server,
+            &codec::encode(&Message::Sync(SyncMessage::Request(request))),
+        );
+    };
+    let message_bytes_max = cluster.genesis.parameters.message_bytes_max();
+    let answer = || loop {
+        let (from, bytes) = port.receive(SOON).expect("an answer");
+        assert!(bytes.len() <= message_bytes_max);
+        let message = codec::decode::<Message>(&bytes, message_bytes_max).unwrap();
+        if let Message::Sync(SyncMessage::Response(response)) = message {
+            assert_eq!(from, server);
+            return response;
+        }
+    };
+    let mut after = genesis.as_block_hash();
+    let mut height = 0;
+    let mut answers = 0;
+    let committed = cluster.check_agreement();
+    while height < committed {
+        request(after, u32::MAX);
+        let response = answer();
+        assert_eq!(response.highest_committed_block, after);
+        for block in &response.blocks {
+            height += 1;
+            assert_eq!(
+                (block.header.height.0, block.header.parent()),
+                (height, after)
+            );
+            after = block.hash(&genesis);
+        }
+        let tail = response.tail_qcs.first().expect("certificates");
+        assert!(response.blocks.is_empty() || tail.block_hash == after);
+        answers += 1;
+    }
+    assert!(answers > 2, "{answers} answers");
+
+    request(genesis.as_block_hash(), 2);
+    assert_eq!(answer().blocks.len(), 2);
+    request(BlockHash([77; 32]), 5);
+    let unknown = answer();
+    assert_eq!((unknown.blocks.len(), unknown.tail_qcs.len()), (0, 1));
+
+    // A peer that does not wait for its answer is not served twice at once.
+    for _ in 0..200 {
+        request(genesis.as_block_hash(), 100);
+    }
+    let in_flight = "sync_request: last request in flight";
+    eventually("it is told apart", || {
+        cluster.rejected(0, asker).contains_key(in_flight)
+    });
+    cluster.give_work(1, 5);
+    cluster.await_count(35);
+}
+
+#[test]
 fn a_slow_app_costs_views_not_the_replica() {
     let mut cluster = Cluster::new(4);
     cluster.base_ms = 100;

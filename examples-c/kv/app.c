@@ -10,6 +10,7 @@
  */
 #include "app.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,9 @@
 struct app {
     struct pool *pool;
     hotstuff_replica *replica;
+    hotstuff_hash genesis;
     struct execution *execution;
+    atomic_uint_fast64_t refused;
     size_t block_bytes_max;
     uint32_t block_commands_max;
     uint8_t block[];
@@ -45,7 +48,12 @@ void app_free(struct app *a) {
     free(a);
 }
 
-void app_set_replica(struct app *a, hotstuff_replica *replica) { a->replica = replica; }
+void app_set_replica(struct app *a, hotstuff_replica *replica, const hotstuff_hash *genesis) {
+    a->replica = replica;
+    a->genesis = *genesis;
+}
+
+uint64_t app_refused(const struct app *a) { return atomic_load(&a->refused); }
 
 static int32_t failed(const char *what, hotstuff_status status) {
     log_line(HOTSTUFF_LOG_ERROR, "kv", "%s: %s", what, hotstuff_status_message(status));
@@ -54,21 +62,27 @@ static int32_t failed(const char *what, hotstuff_status status) {
 
 /* ---- the leader's turn ---------------------------------------------------------------------- */
 
-/* The new block's height is its parent's and one. The first block has no parent block. */
-static hotstuff_status height_of_child(const hotstuff_propose_block_request *request,
-                                       const hotstuff_block_tree *tree, uint64_t *height) {
-    hotstuff_hash parent_hash;
+/* The height of the parent; that of the genesis, which is no block, is 0. */
+static hotstuff_status parent_height(const struct app *a,
+                                     const hotstuff_propose_block_request *request,
+                                     const hotstuff_block_tree *tree, uint64_t *height) {
+    hotstuff_hash hash;
     hotstuff_block *parent;
-    hotstuff_propose_block_request_prev_block(request, &parent_hash);
-    hotstuff_status status = hotstuff_block_tree_block(tree, &parent_hash, &parent);
-    if (status == HOTSTUFF_E_NOT_FOUND) {
-        *height = 1;
-        return HOTSTUFF_OK;
-    }
+    *height = 0;
+    hotstuff_propose_block_request_prev_block(request, &hash);
+    if (memcmp(&hash, &a->genesis, sizeof hash) == 0) return HOTSTUFF_OK;
+    hotstuff_status status = hotstuff_block_tree_block(tree, &hash, &parent);
     if (status != HOTSTUFF_OK) return status;
-    *height = hotstuff_block_height(parent) + 1;
+    *height = hotstuff_block_height(parent);
     hotstuff_block_free(parent);
     return HOTSTUFF_OK;
+}
+
+/* Asks to be asked again: not all that could be proposed is. */
+static void ask_again(const struct app *a) {
+    hotstuff_status status = hotstuff_replica_notify(a->replica);
+    if (status != HOTSTUFF_OK)
+        log_line(HOTSTUFF_LOG_WARN, "kv", "notify: %s", hotstuff_status_message(status));
 }
 
 struct gathering {
@@ -110,8 +124,12 @@ static int32_t propose_block(void *userdata, const hotstuff_propose_block_reques
     if (pool_waiting(a->pool) == 0) return HOTSTUFF_PROPOSE_DEFER;
     const hotstuff_block_tree *tree = hotstuff_propose_block_request_block_tree(request);
     uint64_t height;
-    hotstuff_status status = height_of_child(request, tree, &height);
-    if (status == HOTSTUFF_OK) status = execution_begin(a->execution, tree, height);
+    hotstuff_status status = parent_height(a, request, tree, &height);
+    if (status == HOTSTUFF_E_NOT_FOUND) { /* the parent is valid, but on no disk yet */
+        ask_again(a);
+        return HOTSTUFF_PROPOSE_DEFER;
+    }
+    if (status == HOTSTUFF_OK) status = execution_begin(a->execution, tree, height + 1);
     if (status != HOTSTUFF_OK) return failed("propose: reading the parent's state", status);
 
     struct gathering g = {.app = a};
@@ -126,17 +144,14 @@ static int32_t propose_block(void *userdata, const hotstuff_propose_block_reques
     batch_finish(&g.batch, &state_hash);
     status = hotstuff_updates_set_data(out, g.batch.data, g.batch.len);
     if (status != HOTSTUFF_OK) return failed("propose: writing data", status);
-    if (g.more) {
-        status = hotstuff_replica_notify(a->replica);
-        if (status != HOTSTUFF_OK)
-            log_line(HOTSTUFF_LOG_WARN, "kv", "notify: %s", hotstuff_status_message(status));
-    }
+    if (g.more) ask_again(a);
     return HOTSTUFF_OK;
 }
 
 /* ---- everybody else's turn ------------------------------------------------------------------ */
 
-static int32_t invalid(uint64_t height, const char *why) {
+static int32_t invalid(struct app *a, uint64_t height, const char *why) {
+    atomic_fetch_add(&a->refused, 1);
     log_line(HOTSTUFF_LOG_WARN, "kv", "block %llu is invalid: %s", (unsigned long long)height, why);
     return HOTSTUFF_BLOCK_INVALID;
 }
@@ -150,7 +165,7 @@ static int32_t validate_block(void *userdata, const hotstuff_validate_block_requ
     hotstuff_block_data(block, &data);
 
     struct batch_reader reader;
-    if (!batch_open(&reader, data.data, data.len)) return invalid(height, "no batch header");
+    if (!batch_open(&reader, data.data, data.len)) return invalid(a, height, "no batch header");
     hotstuff_status status = execution_begin(
         a->execution, hotstuff_validate_block_request_block_tree(request), height);
     if (status != HOTSTUFF_OK) return failed("validate: reading the parent's state", status);
@@ -162,17 +177,17 @@ static int32_t validate_block(void *userdata, const hotstuff_validate_block_requ
         enum outcome outcome = execution_apply(a->execution, &c, &session);
         if (outcome == OUTCOME_FAILED)
             return failed("validate: executing", execution_error(a->execution));
-        if (outcome != OUTCOME_APPLIED) return invalid(height, "a command that cannot be applied");
+        if (outcome != OUTCOME_APPLIED) return invalid(a, height, "a command that cannot be applied");
         if (c.kind == COMMAND_OPEN && c.sequence != session)
-            return invalid(height, "a session with the wrong number");
+            return invalid(a, height, "a session with the wrong number");
     }
-    if (more < 0) return invalid(height, "a malformed command, or bytes after the last");
+    if (more < 0) return invalid(a, height, "a malformed command, or bytes after the last");
 
     digest state_hash;
     status = execution_finish(a->execution, out, &state_hash);
     if (status != HOTSTUFF_OK) return failed("validate: writing updates", status);
     if (state_hash.low != reader.state_hash.low || state_hash.high != reader.state_hash.high)
-        return invalid(height, "its state hash is not the one computed here");
+        return invalid(a, height, "its state hash is not the one computed here");
     return HOTSTUFF_BLOCK_VALID;
 }
 

@@ -200,10 +200,20 @@ static hotstuff_network *make_network(const struct config *c, const hotstuff_con
     hotstuff_error *err = NULL;
     if (!good(hotstuff_tcp_config_new(&tcp), "network", NULL)) return NULL;
     if (good(hotstuff_tcp_config_set_listen(tcp, c->listen), "listen", NULL) &&
-        set_message_limits(tcp, config) && add_peers(tcp, c, key))
-        good(hotstuff_network_tcp(tcp, key, &network, &err), c->listen, err);
+        set_message_limits(tcp, config) && add_peers(tcp, c, key)) {
+        hotstuff_status status = hotstuff_network_tcp(tcp, key, &network, &err);
+        good(status, c->listen, err); /* if not, network is NULL */
+    }
     hotstuff_tcp_config_free(tcp);
     return network;
+}
+
+/* What the app can know only when the replica is open. */
+static bool introduce(struct app *app, hotstuff_replica *replica, const hotstuff_config *config) {
+    hotstuff_hash genesis;
+    if (!good(hotstuff_config_genesis_hash(config, &genesis), "genesis hash", NULL)) return false;
+    app_set_replica(app, replica, &genesis);
+    return true;
 }
 
 static hotstuff_replica *open_replica(const struct config *c, const hotstuff_keypair *key,
@@ -217,6 +227,10 @@ static hotstuff_replica *open_replica(const struct config *c, const hotstuff_key
         app_callbacks(app, &callbacks);
         hotstuff_status status = hotstuff_replica_open(config, &callbacks, network, &replica, &err);
         if (!good(status, c->data_dir, err)) hotstuff_network_free(network);
+    }
+    if (replica != NULL && !introduce(app, replica, config)) {
+        hotstuff_replica_free(replica);
+        replica = NULL;
     }
     hotstuff_config_free(config);
     return replica;
@@ -292,9 +306,8 @@ static int run(const struct config *c) {
     if (pool != NULL) app = app_new(pool, c->block_bytes_max, (uint32_t)c->block_commands_max);
     if (app == NULL) fprintf(stderr, "kv: no memory\n");
     if (app != NULL && keys_load(c->key_file, &key) &&
-        (server = server_new(c, pool, wake_pipe[0])) != NULL &&
+        (server = server_new(c, pool, app, wake_pipe[0])) != NULL &&
         (replica = open_replica(c, key, app)) != NULL) {
-        app_set_replica(app, replica);
         result = serve(c, pool, server, replica);
     }
     hotstuff_replica_free(replica); /* first: the library's threads use the app and the pool */

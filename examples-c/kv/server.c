@@ -74,6 +74,7 @@ struct connection {
 struct server {
     const struct config *config;
     struct pool *pool;
+    const struct app *app;
     hotstuff_replica *replica;
     int listen_fd, wake_fd;
     char address[ADDRESS_TEXT_MAX];
@@ -256,7 +257,7 @@ static void answer_status(struct server *s, struct connection *c) {
              " role=%s halted=%" PRIu32 " highest_qc_view=%" PRIu64 " sync_target=%" PRIu64
              " validators=%zu state_height=%" PRIu64 " state_hash=%s data_blocks=%" PRIu64
              " commands=%" PRIu64 " keys=%" PRIu64 " sessions_opened=%" PRIu64
-             " pool=%zu connections=%zu proposals=%" PRIu64 " votes=%" PRIu64
+             " blocks_refused=%" PRIu64 " pool=%zu connections=%zu proposals=%" PRIu64 " votes=%" PRIu64
              " view_timeouts=%" PRIu64 " messages_in=%" PRIu64 " messages_out=%" PRIu64
              " bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " messages_rejected=%" PRIu64
              " events_dropped=%" PRIu64,
@@ -264,7 +265,7 @@ static void answer_status(struct server *s, struct connection *c) {
              p.info.role == 0 ? "listener" : "validator", p.info.halted, p.info.highest_qc_view,
              p.info.sync_target_height, p.validators, p.summary.height, hash_hex,
              p.summary.data_blocks, p.summary.commands, p.summary.keys,
-             p.summary.next_session - 1, pool_waiting(s->pool), s->count, p.metrics.proposals,
+             p.summary.next_session - 1, app_refused(s->app), pool_waiting(s->pool), s->count, p.metrics.proposals,
              p.metrics.votes, p.metrics.view_timeouts, p.metrics.messages_in,
              p.metrics.messages_out, p.metrics.bytes_in, p.metrics.bytes_out,
              p.metrics.messages_rejected, p.metrics.events_dropped);
@@ -856,11 +857,13 @@ static bool start_listening(struct server *s) {
     return true;
 }
 
-struct server *server_new(const struct config *config, struct pool *pool, int wake_fd) {
+struct server *server_new(const struct config *config, struct pool *pool, const struct app *app,
+                          int wake_fd) {
     struct server *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->config = config;
     s->pool = pool;
+    s->app = app;
     s->wake_fd = wake_fd;
     s->listen_fd = -1;
     s->connections = calloc(config->connections_max, sizeof(struct connection *));

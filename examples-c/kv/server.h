@@ -31,13 +31,15 @@
 #include <hotstuff.h>
 #include <stdatomic.h>
 
+#include "app.h"
 #include "config.h"
 #include "pool.h"
 
 struct server;
 /** Opens the listening socket. `wake_fd`: the end to read of the pipe that the pool writes to;
  *  everything is borrowed. NULL: the reason is logged. */
-struct server *server_new(const struct config *config, struct pool *pool, int wake_fd);
+struct server *server_new(const struct config *config, struct pool *pool, const struct app *app,
+                          int wake_fd);
 /** Serves until *stop is not 0 (set it, then write to the pipe that `wake_fd` reads). Answers what it can, closes. */
 void server_run(struct server *s, hotstuff_replica *replica, const atomic_int *stop);
 /** "127.0.0.1:7000", borrowed. */

@@ -142,8 +142,8 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
-    /// The state that `durable` implies, at the time `now`. The step says again what was being said:
-    /// a vote, time-out or proposal of the view that it returns to, the same bytes.
+    /// The state that `durable` implies, at the time `now`. The step says again what was being
+    /// said: a vote, time-out or proposal of the view that it returns to, the same bytes.
     pub fn recover(config: Config, durable: Durable, now: Time) -> Step {
         let Durable {
             voting_record,
@@ -330,7 +330,7 @@ impl Algorithm {
         if self.tree.knows(&qc.block_hash) {
             self.commit_by(qc);
         } else if qc.rank() > self.tree.head().rank {
-            self.sync.want(qc.rank(), qc.block_hash, from);
+            self.sync.want(qc.rank(), qc.block_hash, from, self.now);
         }
         if qc.view_num >= self.view {
             self.enter_view(qc.view_num.next());

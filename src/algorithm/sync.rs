@@ -16,6 +16,9 @@ use super::{Algorithm, Event, To};
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
+/// What is certified and not known is asked for after this part of the base time-out.
+const GRACE_DIVISOR: u32 = 16;
+
 /// The pause after the app could not judge what was fetched.
 const UNDECIDED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -24,6 +27,9 @@ const UNDECIDED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Sync {
     /// The highest certified block that is not known here.
     wanted: Option<(Rank, BlockHash)>,
+    /// Since when something is wanted. Votes overtake large blocks: what is certified may be on its
+    /// way, and is given a moment.
+    wanted_since: Time,
     /// Who spoke of it, and so may have it.
     hint: Option<ValidatorAddress>,
     in_flight: Option<InFlight>,
@@ -60,6 +66,7 @@ impl Sync {
     pub(super) fn new(now: Time) -> Sync {
         Sync {
             wanted: None,
+            wanted_since: now,
             hint: None,
             in_flight: None,
             fetched: VecDeque::new(),
@@ -72,10 +79,18 @@ impl Sync {
     }
 
     /// `from` speaks of a certified block: if none of higher rank is wanted, it is the next to ask.
-    pub(super) fn want(&mut self, rank: Rank, hash: BlockHash, from: ValidatorAddress) {
+    pub(super) fn want(&mut self, rank: Rank, hash: BlockHash, from: ValidatorAddress, now: Time) {
+        if self.wanted.is_none() {
+            self.wanted_since = now;
+        }
         if self.wanted.is_none_or(|(wanted, _)| wanted <= rank) {
             self.wanted = Some((rank, hash));
             self.hint = Some(from);
+            // Somebody has it. The answer to "what is new?", perhaps asked of a peer that is not
+            // there, is awaited no longer.
+            self.in_flight = self
+                .in_flight
+                .filter(|in_flight| in_flight.wanted.is_some());
         }
     }
 
@@ -187,9 +202,7 @@ impl Algorithm {
                 height: self.tree.head().height,
             });
         }
-        let poll_at = self.sync.poll_at(self.config.sync.interval);
-        let is_due = self.sync.wanted.is_some() || self.now >= poll_at;
-        if !is_due || self.now < self.sync.not_before {
+        if self.now < self.sync_due() {
             return;
         }
         let Some(peer) = self.choose_peer() else {
@@ -226,8 +239,8 @@ impl Algorithm {
         let set = &self.validator_sets[self.epoch.0 as usize];
         let now = self.now;
         let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
-        // A peer that has failed waits for its turn: a silent liar would else be asked each time that
-        // it speaks of what it withholds.
+        // A peer that has failed waits for its turn: a silent liar would else be asked each time
+        // that it speaks of what it withholds.
         let has_failed = |peer: &ValidatorAddress| self.sync.back_off.contains_key(peer);
         let hint = self
             .sync
@@ -261,8 +274,16 @@ impl Algorithm {
         if self.is_judging_what_came() {
             return Time::NEVER; // the app is at work
         }
+        self.sync_due()
+    }
+
+    /// When to ask, if nothing is on its way.
+    fn sync_due(&self) -> Time {
         let due = match self.sync.wanted {
-            Some(_) => self.now,
+            Some(_) => self
+                .sync
+                .wanted_since
+                .after(self.base_timeout() / GRACE_DIVISOR),
             None => self.sync.poll_at(self.config.sync.interval),
         };
         due.max(self.sync.not_before)
@@ -314,8 +335,7 @@ impl Algorithm {
             self.on_qc(qc, from);
         }
         if highest_committed_block != in_flight.asked {
-            self.fail_sync(from, "an answer to another question");
-            return;
+            return; // late, or sent twice: the answer to this question may still come
         }
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)

@@ -62,7 +62,7 @@ pub enum StorageError {
     MapFull { path: PathBuf, map_bytes: u64 },
     /// The disk, the quota or the allowed file size is used up.
     DiskFull { path: PathBuf },
-    /// More snapshots than [`super::SNAPSHOTS_MAX`] are alive.
+    /// More snapshots are alive than may be ([`SNAPSHOTS_MAX`](super::SNAPSHOTS_MAX)).
     TooManySnapshots { max: u32 },
     /// An earlier write has failed: nothing more is written through this handle.
     Poisoned { why: String },

@@ -138,6 +138,9 @@ fn map(
     };
     let size = usize::try_from(map_bytes)
         .map_err(|_| unavailable(io::Error::from(io::ErrorKind::OutOfMemory)))?;
+    // LMDB clears the table of readers for whoever opens the directory first, and the lock makes
+    // that this process: what a killed process was reading holds no pages.
+    //
     // NO_TLS: snapshots move between threads. Read-ahead stays on: what is read cold is mostly the
     // data of blocks, which is long. NO_SYNC leaves the order of writes to the system and so keeps
     // them over the death of the process only; with WRITE_MAP a stray pointer of the host could

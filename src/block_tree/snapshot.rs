@@ -35,6 +35,7 @@ impl BlockTreeReader {
         Ok(Snapshot {
             read: OwnedRead::begin(&self.shared)?,
             layers: Vec::new(),
+            unwritten: Vec::new(),
         })
     }
 
@@ -54,6 +55,10 @@ impl BlockTreeReader {
             .map_err(|error| error.in_file(&self.shared.path))?;
         Ok(layers.map(|layers| {
             snapshot.layers = layers;
+            snapshot.unwritten = unwritten
+                .iter()
+                .map(|unwritten| (unwritten.hash, unwritten.block.clone()))
+                .collect();
             snapshot
         }))
     }
@@ -141,6 +146,8 @@ pub struct Snapshot {
     read: OwnedRead,
     /// Newest first.
     layers: Vec<Layer>,
+    /// Blocks that are in no transaction yet; their data is shared.
+    unwritten: Vec<(BlockHash, Block)>,
 }
 
 impl BlockTreeSnapshot for Snapshot {
@@ -149,6 +156,13 @@ impl BlockTreeSnapshot for Snapshot {
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, ReadError> {
+        if let Some((_, block)) = self
+            .unwritten
+            .iter()
+            .find(|(unwritten, _)| unwritten == hash)
+        {
+            return Ok(Some(block.clone()));
+        }
         self.read(|reads| {
             let found = reads.locate(hash)?;
             found.map(|found| reads.block(found)).transpose()
@@ -223,11 +237,11 @@ impl Snapshot {
 
 /// For the sync server.
 impl Snapshot {
-    /// What follows `after` (a committed block's hash, or the genesis hash) on the branch to
-    /// `wanted` if that block is stored, else to the block of the highest QC that is stored: blocks
-    /// lowest first, at most `limit` and about `bytes_max` encoded bytes (at least one block if
-    /// there is any), and the QCs that certify the last. `None` if `after` is not on the committed
-    /// chain here.
+    /// What follows `after` (a block's hash, or the genesis hash) on the branch to `wanted` if that
+    /// block is stored, else to the block of the highest QC that is stored: blocks lowest first, at
+    /// most `limit` and about `bytes_max` encoded bytes (at least one block if there is any), and
+    /// the QCs that certify the last. `None` if `after` is neither on the committed chain nor on
+    /// that branch.
     ///
     /// The QCs are empty if the last block is `wanted` and nothing stored certifies it. If nothing
     /// follows, there are no blocks, and the highest QC.
@@ -279,10 +293,10 @@ impl<'txn> Branch<'txn> {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Option<(Vec<Block>, Vec<QuorumCertificate>)>, StorageError> {
-        let Some(after) = self.committed_height_of(after)? else {
+        let pending = self.pending_towards(wanted)?;
+        let Some(after) = self.height_on_branch(after, &pending)? else {
             return Ok(None);
         };
-        let pending = self.pending_towards(wanted)?;
         let top = BlockHeight(self.committed.0 + pending.len() as u64);
         let mut blocks: Vec<Block> = Vec::new();
         let mut bytes = 0;
@@ -314,11 +328,20 @@ impl<'txn> Branch<'txn> {
         Ok(Some((blocks, tail.into_iter().collect())))
     }
 
-    fn committed_height_of(&self, hash: &BlockHash) -> Result<Option<BlockHeight>, StorageError> {
+    /// Where `hash` stands on the committed chain, or on the pending branch above it: whoever has
+    /// committed further than this replica asks after a block that is still pending here.
+    fn height_on_branch(
+        &self,
+        hash: &BlockHash,
+        pending: &[Found<'_>],
+    ) -> Result<Option<BlockHeight>, StorageError> {
         if *hash == self.genesis {
             return Ok(Some(BlockHeight(0)));
         }
-        let found = self.reads.locate(hash)?.filter(Found::is_committed);
+        let is_on_branch = |found: &Found<'_>| {
+            found.is_committed() || pending.iter().any(|block| block.hash() == *hash)
+        };
+        let found = self.reads.locate(hash)?.filter(is_on_branch);
         Ok(found.map(|found| found.key.height))
     }
 

@@ -149,8 +149,8 @@ pub unsafe extern "C" fn hotstuff_validate_block_request_proposed_block(
     })
 }
 
-/// The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL for
-/// NULL. [any]
+/// The chain, with the state as of the block's parent. Borrowed: valid during the callback. NULL
+/// for NULL. [any]
 ///
 /// @param request  the request
 #[no_mangle]
@@ -192,7 +192,8 @@ pub struct hotstuff_app_callbacks {
     pub destroy: Option<unsafe extern "C-unwind" fn(userdata: *mut c_void)>,
     /// Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
     /// ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
-    /// proposed in this view. Required.
+    /// proposed in this view. The updates must be those that validate_block() gives for this block
+    /// on the other replicas: here it is not asked again. Required.
     pub propose_block: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,
@@ -200,10 +201,9 @@ pub struct hotstuff_app_callbacks {
             updates: *mut hotstuff_updates,
         ) -> i32,
     >,
-    /// Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or return
-    /// ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the replica
-    /// does not vote, and nothing is held against the leader. Also asked about blocks of its own.
-    /// Required.
+    /// Judges a block: say in `updates` what it changes and return ::HOTSTUFF_BLOCK_VALID, or
+    /// return ::HOTSTUFF_BLOCK_INVALID. Anything else means undecided, as when a disk fails: the
+    /// replica does not vote, and nothing is held against the leader. Required.
     pub validate_block: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,

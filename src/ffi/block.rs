@@ -225,8 +225,8 @@ pub unsafe extern "C" fn hotstuff_block_encode(
 /// @param len      how many
 /// @param out      receives the block: yours, free it with hotstuff_block_free()
 /// @retval HOTSTUFF_E_NULL       an argument is NULL
-/// @retval HOTSTUFF_E_DECODE     the bytes are no block, or no canonical one, or the data is not what
-///                               the header names
+/// @retval HOTSTUFF_E_DECODE     the bytes are no block, or no canonical one, or the data is not
+///                               what the header names
 /// @retval HOTSTUFF_E_TOO_LARGE  larger than any block
 #[no_mangle]
 #[must_use]

@@ -14,9 +14,9 @@ use crate::types::{codec, BlockHash, BlockHeight};
 /// A consistent view of the chain and of the app's state. It does not change while you hold it.
 ///
 /// It comes in two kinds. hotstuff_replica_snapshot() gives one that you own: the state as of the
-/// last committed block. It pins pages of the database, so free it soon; it may outlive the replica.
-/// A callback of the app gets one that it borrows: the state as of the parent of the block in
-/// question, committed or not.
+/// last committed block. It pins pages of the database, so free it soon; it may outlive the
+/// replica. A callback of the app gets one that it borrows: the state as of the parent of the block
+/// in question, committed or not.
 pub struct hotstuff_block_tree {
     _private: [u8; 0],
 }
@@ -38,7 +38,7 @@ impl Noun for hotstuff_block_iter {
 
 /// Shared with its iterators, which may therefore outlive it.
 #[derive(Clone)]
-pub(super) struct Tree(Arc<Mutex<Source>>); // the mutex: a read transaction is used by one at a time
+pub(super) struct Tree(Arc<Mutex<Source>>); // a read transaction is used by one at a time
 
 enum Source {
     Owned(Box<Snapshot>),
@@ -46,6 +46,10 @@ enum Source {
     Lent(NonNull<dyn BlockTreeSnapshot>),
     Ended,
 }
+
+// SAFETY: an owned snapshot may be used on any thread, one at a time; a lent one too, while its
+// callback runs: by the header's rules it is the host that passes it on. Both are behind the mutex.
+unsafe impl Send for Source {}
 
 pub(super) struct Walk {
     tree: Tree,
@@ -188,7 +192,8 @@ pub unsafe extern "C" fn hotstuff_block_tree_block(
 /// @param height  from 1 to hotstuff_block_tree_committed_height()
 /// @param out     receives the block: yours, free it with hotstuff_block_free()
 /// @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
-/// @retval HOTSTUFF_E_NOT_FOUND  no block is committed at that height; the genesis, at 0, is no block
+/// @retval HOTSTUFF_E_NOT_FOUND  no block is committed at that height; the genesis, at 0, is no
+///                               block
 /// @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
 /// @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
 #[no_mangle]

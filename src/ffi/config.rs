@@ -121,8 +121,8 @@ impl Settings {
         if self.pacemaker.base_ms > self.pacemaker.max_ms {
             let DefaultPacemaker { base_ms, max_ms } = self.pacemaker;
             let text = format!(
-                "the first view time-out ({base_ms} ms) exceeds the longest ({max_ms} ms): set both \
-                 with hotstuff_config_set_view_timeout_ms()"
+                "the first view time-out ({base_ms} ms) exceeds the longest ({max_ms} ms): set \
+                 both with hotstuff_config_set_view_timeout_ms()"
             );
             return Err(failure(HOTSTUFF_E_INVALID_ARGUMENT, text));
         }
@@ -347,15 +347,16 @@ pub unsafe extern "C" fn hotstuff_config_set_genesis_validators(
     }
 }
 
-/// Sets one key of the app's state that the chain begins with. None are needed. Part of the genesis:
-/// the same on all replicas. Of two calls for one key the later stands. [serial]
+/// Sets one key of the app's state that the chain begins with. None are needed. Part of the
+/// genesis: the same on all replicas. Of two calls for one key the later stands. [serial]
 ///
 /// @param cfg        the config
 /// @param key        the key; copied
 /// @param key_len    1 to 500 bytes
 /// @param value      the value; copied
 /// @param value_len  0 to 16 MiB
-/// @retval HOTSTUFF_E_NULL              `cfg` or `key` is NULL, or `value` is and `value_len` is not 0
+/// @retval HOTSTUFF_E_NULL              `cfg` or `key` is NULL, or `value` is and `value_len` is
+///                                      not 0
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
 /// @retval HOTSTUFF_E_TOO_LARGE         the key or the value is longer than that
 #[no_mangle]

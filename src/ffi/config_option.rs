@@ -10,25 +10,25 @@ use super::*;
 /// Sets an option by its name: for settings that newer libraries have and your header has not, and
 /// for config files. [serial]
 ///
-/// | name                         | value                                             | default       |
-/// |------------------------------|---------------------------------------------------|---------------|
-/// | "chain.id"                   | a number                                          | (required)    |
-/// | "chain.commit_rule"          | "three_chain", "two_chain"                        | three_chain   |
-/// | "chain.max_idle_ms"          | milliseconds, 1 to 86400000                       | 5000          |
-/// | "chain.max_block_bytes"      | bytes, 1 to 67108864                              | 1048576       |
-/// | "storage.data_dir"           | a path                                            | (required)    |
-/// | "storage.create"             | "true", "false"                                   | false         |
-/// | "storage.map_bytes"          | bytes, 16777216 to 70368744177664                 | 1099511627776 |
-/// | "storage.durability"         | "synced", "process_crash"                         | synced        |
-/// | "pacemaker.base_ms"          | milliseconds of the first time-out, 1 to 86400000 | 1000          |
-/// | "pacemaker.max_ms"           | milliseconds of the longest, "pacemaker.base_ms" to 86400000 | 60000 |
-/// | "vote_to"                    | "auto", "all", "next_leader"                      | auto          |
-/// | "sync.request_limit"         | blocks, 1 to 1024                                 | 256           |
-/// | "sync.response_timeout_ms"   | milliseconds, 1 to 86400000                       | 2000          |
-/// | "sync.interval_ms"           | after so many milliseconds without news, a peer is asked; 1 to 86400000 | 10000 |
-/// | "limits.pending_blocks_max"  | blocks that await commit, 8 to 1048576            | 1024          |
-/// | "limits.pending_bytes_max"   | bytes of their data, 65536 to 1099511627776       | 268435456     |
-/// | "limits.views_ahead_max"     | views ahead of the current one whose messages are kept, 1 to 65536 | 32 |
+/// | name                        | value                             | default       |
+/// |-----------------------------|-----------------------------------|---------------|
+/// | "chain.id"                  | a number                          | (required)    |
+/// | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
+/// | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
+/// | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
+/// | "storage.data_dir"          | a path                            | (required)    |
+/// | "storage.create"            | "true", "false"                   | false         |
+/// | "storage.map_bytes"         | 16777216 to 70368744177664        | 1099511627776 |
+/// | "storage.durability"        | "synced", "process_crash"         | synced        |
+/// | "pacemaker.base_ms"         | 1 to 86400000: the first time-out | 1000          |
+/// | "pacemaker.max_ms"          | "pacemaker.base_ms" to 86400000   | 60000         |
+/// | "vote_to"                   | "auto", "all", "next_leader"      | auto          |
+/// | "sync.request_limit"        | 1 to 1024 blocks                  | 256           |
+/// | "sync.response_timeout_ms"  | 1 to 86400000                     | 2000          |
+/// | "sync.interval_ms"          | 1 to 86400000: asks without news  | 10000         |
+/// | "limits.pending_blocks_max" | 8 to 1048576, that await commit   | 1024          |
+/// | "limits.pending_bytes_max"  | 65536 to 1099511627776, of data   | 268435456     |
+/// | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
 ///
 /// @param cfg    the config
 /// @param name   one of these names

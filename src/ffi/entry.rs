@@ -140,10 +140,7 @@ impl Call {
     ///
     /// # Safety
     /// NULL, or can be written to.
-    pub(super) unsafe fn out<'c, T: Noun>(
-        &'c self,
-        out: *mut *mut T,
-    ) -> Result<Out<'c, T>, Failure> {
+    pub(super) unsafe fn out<T: Noun>(&self, out: *mut *mut T) -> Result<Out<'_, T>, Failure> {
         // SAFETY: the caller's contract.
         let place = unsafe { out.as_mut() }.ok_or(HOTSTUFF_E_NULL)?;
         *place = std::ptr::null_mut();
@@ -154,10 +151,10 @@ impl Call {
     ///
     /// # Safety
     /// NULL, or can be written to.
-    pub(super) unsafe fn place<'c, V>(
-        &'c self,
+    pub(super) unsafe fn place<'p, V>(
+        &self,
         out: *mut V,
-    ) -> Result<&'c mut MaybeUninit<V>, Failure> {
+    ) -> Result<&'p mut MaybeUninit<V>, Failure> {
         // SAFETY: the caller's contract; `MaybeUninit` has the layout of `V`.
         unsafe { out.cast::<MaybeUninit<V>>().as_mut() }.ok_or_else(|| HOTSTUFF_E_NULL.into())
     }
@@ -166,7 +163,7 @@ impl Call {
     ///
     /// # Safety
     /// NULL, or initialised and not written to during the call.
-    pub(super) unsafe fn plain<'c, V: Copy>(&'c self, pointer: *const V) -> Result<&'c V, Failure> {
+    pub(super) unsafe fn plain<V: Copy>(&self, pointer: *const V) -> Result<&V, Failure> {
         // SAFETY: the caller's contract.
         unsafe { pointer.as_ref() }.ok_or_else(|| HOTSTUFF_E_NULL.into())
     }
@@ -175,11 +172,7 @@ impl Call {
     ///
     /// # Safety
     /// `len` bytes that nobody writes to during the call.
-    pub(super) unsafe fn bytes<'c>(
-        &'c self,
-        pointer: *const u8,
-        len: usize,
-    ) -> Result<&'c [u8], Failure> {
+    pub(super) unsafe fn bytes(&self, pointer: *const u8, len: usize) -> Result<&[u8], Failure> {
         if len == 0 {
             return Ok(&[]);
         }
@@ -200,11 +193,7 @@ impl Call {
     ///
     /// # Safety
     /// NULL, or ends with NUL and is not written to during the call.
-    pub(super) unsafe fn text<'c>(
-        &'c self,
-        pointer: *const c_char,
-        what: &str,
-    ) -> Result<&'c str, Failure> {
+    pub(super) unsafe fn text(&self, pointer: *const c_char, what: &str) -> Result<&str, Failure> {
         if pointer.is_null() {
             return Err(failure(HOTSTUFF_E_NULL, format!("{what} is NULL")));
         }

@@ -236,28 +236,50 @@ impl Told {
 fn sentence(event: &ReplicaEventKind) -> String {
     match event {
         ReplicaEventKind::Dropped(count) => format!(
-            "{count} events were lost because on_event is slower than they come; make it faster, or \
-             read hotstuff_replica_next_committed(), which loses nothing"
+            "{count} events were lost because on_event is slower than they come; make it faster, \
+             or read hotstuff_replica_next_committed(), which loses nothing"
         ),
         ReplicaEventKind::Warning(what) => what.clone(),
         ReplicaEventKind::Fatal(why) => format!("the replica has stopped itself: {why}"),
         ReplicaEventKind::Algorithm(event) => match event {
-            Event::ViewStarted { rank: Rank { epoch, view }, leader } => {
+            Event::ViewStarted {
+                rank: Rank { epoch, view },
+                leader,
+            } => {
                 format!("view {view} of epoch {epoch} has begun, led by {leader:.8}")
             }
-            Event::Proposed { rank, height, block } => {
-                format!("proposed block {block:.8} at height {height} in view {}", rank.view)
+            Event::Proposed {
+                rank,
+                height,
+                block,
+            } => {
+                format!(
+                    "proposed block {block:.8} at height {height} in view {}",
+                    rank.view
+                )
             }
             Event::Voted { rank, block } => {
                 format!("voted for block {block:.8} in view {}", rank.view)
             }
             Event::QcCollected { rank, block } => {
-                format!("a quorum has voted for block {block:.8} in view {}", rank.view)
+                format!(
+                    "a quorum has voted for block {block:.8} in view {}",
+                    rank.view
+                )
             }
-            Event::Committed { height, block, rank } => {
-                format!("block {block:.8} of view {} is committed at height {height}", rank.view)
+            Event::Committed {
+                height,
+                block,
+                rank,
+            } => {
+                format!(
+                    "block {block:.8} of view {} is committed at height {height}",
+                    rank.view
+                )
             }
-            Event::ViewTimedOut { rank: Rank { epoch, view } } => format!(
+            Event::ViewTimedOut {
+                rank: Rank { epoch, view },
+            } => format!(
                 "view {view} of epoch {epoch} has run out without a certificate; if many do, check \
                  that the other validators are up and reachable, and the view time-out"
             ),
@@ -266,17 +288,28 @@ fn sentence(event: &ReplicaEventKind) -> String {
             Event::SyncFailed { peer, why } => {
                 format!("{peer:.8} was asked for blocks in vain: {why}; another peer is asked next")
             }
-            Event::BlockRefused { rank, block, leader, why } => format!(
+            Event::BlockRefused {
+                rank,
+                block,
+                leader,
+                why,
+            } => format!(
                 "refused block {block:.8} of view {} by {leader:.8}: {why}; if it recurs, that \
                  validator runs other software, or is dishonest",
                 rank.view
             ),
-            Event::Diverged { block, height, is_committed } => format!(
+            Event::Diverged {
+                block,
+                height,
+                is_committed,
+            } => {
+                format!(
                 "a quorum has {} block {block:.8} at height {height}, which the app here calls \
                  invalid: the app is not deterministic, or not the same version as the others'; \
                  stop it, and start it with the version that the others run",
                 if *is_committed { "committed" } else { "certified" }
-            ),
+            )
+            }
             Event::AppFailed { why } => {
                 format!("the app has failed: {why}; look into its own log and its resources")
             }

@@ -64,7 +64,6 @@ thread_local! {
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  there is no such level; nothing is changed
 /// @retval HOTSTUFF_E_REENTRANT         called by `fn`
 #[no_mangle]
-#[must_use]
 pub unsafe extern "C" fn hotstuff_set_logger(
     r#fn: hotstuff_log_fn,
     userdata: *mut c_void,

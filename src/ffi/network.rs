@@ -115,8 +115,9 @@ pub unsafe extern "C" fn hotstuff_inbox_put(
 /// A transport of your own. All but receive() may be called from several threads of the library at
 /// once, also while receive() waits, and must not block.
 ///
-/// It may lose, delay, repeat and reorder messages. What it must do is say truly who sent a message:
-/// not for safety, every message is signed, but so that a peer's flood costs that peer and no other.
+/// It may lose, delay, repeat and reorder messages. What it must do is say truly who sent a
+/// message: not for safety, every message is signed, but so that a peer's flood costs that peer and
+/// no other.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hotstuff_network_callbacks {
@@ -143,7 +144,8 @@ pub struct hotstuff_network_callbacks {
         ) -> i32,
     >,
     /// Queues a message for a peer; the bytes are valid during the call. If it cannot be queued,
-    /// return ::HOTSTUFF_E_WOULD_BLOCK: the message is lost, and the protocol sends again. Required.
+    /// return ::HOTSTUFF_E_WOULD_BLOCK: the message is lost, and the protocol sends again.
+    /// Required.
     pub send: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,
@@ -158,9 +160,9 @@ pub struct hotstuff_network_callbacks {
         unsafe extern "C-unwind" fn(userdata: *mut c_void, message: *const u8, len: usize) -> i32,
     >,
     /// Waits for a message, at most `timeout_ms` milliseconds: hotstuff_inbox_put() and
-    /// ::HOTSTUFF_OK, or ::HOTSTUFF_E_TIMEOUT, or ::HOTSTUFF_E_CLOSED if none will ever come. Called
-    /// from one thread only. It must wait: after one that returns early with nothing, the library
-    /// waits a little itself. NULL: the host calls hotstuff_replica_deliver() instead.
+    /// ::HOTSTUFF_OK, or ::HOTSTUFF_E_TIMEOUT, or ::HOTSTUFF_E_CLOSED if none will ever come.
+    /// Called from one thread only. It must wait: after one that returns early with nothing, the
+    /// library waits a little itself. NULL: the host calls hotstuff_replica_deliver() instead.
     pub receive: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,
@@ -199,7 +201,8 @@ pub unsafe extern "C" fn hotstuff_network_callbacks_init(
 /// @param out    receives the network: yours, until hotstuff_replica_open() takes it
 /// @retval HOTSTUFF_E_NULL              `table`, `out` or send() is NULL
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
-/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+///                                      know
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hotstuff_network_from_callbacks(

@@ -100,7 +100,8 @@ impl From<StorageError> for Failure {
 ///                                      hotstuff_config_set_create()
 /// @retval HOTSTUFF_E_LOCKED            another replica has the data directory open
 /// @retval HOTSTUFF_E_GENESIS_MISMATCH  the data directory belongs to a chain with another genesis
-/// @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a replica's
+/// @retval HOTSTUFF_E_CORRUPT           what is in the data directory is damaged, or not a
+///                                      replica's
 /// @retval HOTSTUFF_E_STORAGE           the database failed, or the disk or the map is full
 /// @retval HOTSTUFF_E_IO                the operating system refuses the directory
 #[no_mangle]
@@ -148,7 +149,8 @@ pub unsafe extern "C" fn hotstuff_replica_open(
 /// @param table    the table; copied
 /// @retval HOTSTUFF_E_NULL              `replica`, `table` or on_event() is NULL
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
-/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to know
+/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+///                                      know
 /// @retval HOTSTUFF_E_STATE             called before, or the replica was started
 #[no_mangle]
 #[must_use]
@@ -228,8 +230,8 @@ pub unsafe extern "C" fn hotstuff_replica_stop(
 }
 
 /// Stops the replica, however long it takes, and frees it. Snapshots stay. In a callback of this
-/// replica it returns at once, and the replica is stopped and freed when that callback has returned.
-/// No other call on it may be running, and none may follow. [any]
+/// replica it returns at once, and the replica is stopped and freed when that callback has
+/// returned. No other call on it may be running, and none may follow. [any]
 ///
 /// @param replica  the replica; NULL is a no-op
 #[no_mangle]
@@ -278,7 +280,8 @@ fn free_on_another_thread(handle: Box<super::handle::Handle<Opened>>) {
 /// @param len      how many; at most hotstuff_config_max_message_bytes()
 /// @retval HOTSTUFF_E_NULL         an argument is NULL
 /// @retval HOTSTUFF_E_TOO_LARGE    longer than any message of this chain: drop it
-/// @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends again
+/// @retval HOTSTUFF_E_WOULD_BLOCK  the queue of that peer is full: drop it, the protocol sends
+///                                 again
 /// @retval HOTSTUFF_E_CLOSED       the replica is stopped, or was never started
 /// @retval HOTSTUFF_E_HALTED       it has stopped itself; see hotstuff_replica_wait()
 #[no_mangle]
@@ -320,12 +323,12 @@ pub unsafe extern "C" fn hotstuff_replica_notify(
     })
 }
 
-/// A consistent view of the chain and of the state as of the last committed block. Also of a replica
-/// that is not started, is stopped or has halted. [any], also in callbacks
+/// A consistent view of the chain and of the state as of the last committed block. Also of a
+/// replica that is not started, is stopped or has halted. [any], also in callbacks
 ///
 /// @param replica  the replica
-/// @param out      receives the snapshot: yours, free it with hotstuff_block_tree_free(), also after
-///                 hotstuff_replica_free()
+/// @param out      receives the snapshot: yours, free it with hotstuff_block_tree_free(), also
+///                 after hotstuff_replica_free()
 /// @retval HOTSTUFF_E_NULL     `replica` or `out` is NULL
 /// @retval HOTSTUFF_E_STORAGE  the database failed, or too many snapshots are alive
 #[no_mangle]
@@ -346,8 +349,8 @@ pub unsafe extern "C" fn hotstuff_replica_snapshot(
 }
 
 /// The committed block after the one at a height, as soon as there is one. To be called in a loop
-/// with the height of the block before: all committed blocks, in order, none lost, from wherever the
-/// host left off. [any] [not-in-callback]
+/// with the height of the block before: all committed blocks, in order, none lost, from wherever
+/// the host left off. [any] [not-in-callback]
 ///
 /// @param replica       the replica
 /// @param after_height  the height of the last block that the host has seen; 0 for the first call

@@ -12,7 +12,10 @@ pub type hotstuff_status = i32;
 // leaves them alone.
 macro_rules! statuses {
     ($($name:ident = $code:literal, $message:literal;)*) => {
-        $(#[allow(dead_code)] pub(crate) const $name: hotstuff_status = $code;)* // the list is whole
+        $(
+            #[allow(dead_code)] // the list is whole
+            pub(crate) const $name: hotstuff_status = $code;
+        )*
 
         /// Every status: its code, its name and what it says.
         const STATUSES: &[(hotstuff_status, &str, &str)] =

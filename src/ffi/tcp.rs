@@ -90,8 +90,8 @@ pub unsafe extern "C" fn hotstuff_tcp_config_set_listen(
 ///
 /// @param cfg   the config
 /// @param peer  the peer's public key
-/// @param addr  host:port, UTF-8, copied: "replica1.example.org:9000", "[2001:db8::1]:9000". The name
-///              is looked up whenever a connection is made
+/// @param addr  host:port, UTF-8, copied: "replica1.example.org:9000", "[2001:db8::1]:9000". The
+///              name is looked up whenever a connection is made
 /// @retval HOTSTUFF_E_NULL              an argument is NULL
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  `addr` is not UTF-8
 #[no_mangle]
@@ -200,8 +200,8 @@ pub unsafe extern "C" fn hotstuff_tcp_config_free(cfg: *mut hotstuff_tcp_config)
 /// @param err  receives a described error, yours; may be NULL
 /// @retval HOTSTUFF_E_NULL              `cfg`, `key` or `out` is NULL
 /// @retval HOTSTUFF_E_IO                the address to listen on cannot be had
-/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or a
-///                                      limit does not fit the others
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or
+///                                      a limit does not fit the others
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hotstuff_network_tcp(

@@ -9,9 +9,9 @@ use crate::types::limits::*;
 use crate::types::{StateUpdate, StateUpdates, ValidatorSetUpdate, ValidatorSetUpdates};
 
 /// What the app answers: a block's data, and what the block changes. Owned by the library, valid
-/// during the callback. The setters copy: your bytes may live on a stack, or be Go's or Python's. An
-/// answer of which a setter has refused a part counts as failed, whatever the callback returns: half
-/// an answer would be another answer.
+/// during the callback. The setters copy: your bytes may live on a stack, or be Go's or Python's.
+/// An answer of which a setter has refused a part counts as failed, whatever the callback returns:
+/// half an answer would be another answer.
 pub struct hotstuff_updates {
     _private: [u8; 0],
 }
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn hotstuff_updates_set_data(
 /// @param key_len    1 to 500 bytes
 /// @param value      the value; copied
 /// @param value_len  0 to 16 MiB
-/// @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL, or `value` is and `value_len` is
-///                                      not 0
+/// @retval HOTSTUFF_E_NULL              `updates` or `key` is NULL, or `value` is and `value_len`
+///                                      is not 0
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  `key_len` is 0
 /// @retval HOTSTUFF_E_TOO_LARGE         one of the limits
 #[no_mangle]

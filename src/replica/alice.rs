@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Group commit: a step that speaks is persisted at once. A quiet one that has something to write
-//! is held for at most [`GROUP_COMMIT_WAIT`], for the input that makes it speak: the certificate
-//! that ends a view, the proposal that came with it and the vote for it are one transaction.
+//! is held for a moment, for the input that makes it speak: the certificate that ends a view, the
+//! proposal that came with it and the vote for it are one transaction. The moment is measured in
+//! transactions of the disk at hand.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,8 +33,13 @@ use super::peers::Ticket;
 use super::shared::{Place, Shared};
 use super::Info;
 
-/// How long a quiet step may wait for the input that makes it speak.
-pub(super) const GROUP_COMMIT_WAIT: Duration = Duration::from_millis(1);
+/// How long a quiet step may wait for the input that makes it speak: so many transactions of the
+/// disk at hand (the leader's, and one to spare) and the way of a message, at most
+/// [`GROUP_COMMIT_WAIT_MAX`]. One that is persisted a little too soon is paid for twice: the next
+/// step waits for its sync.
+const GROUP_COMMIT_WAIT_TRANSACTIONS: u32 = 2;
+const GROUP_COMMIT_WAIT_MESSAGE: Duration = Duration::from_micros(500);
+pub(super) const GROUP_COMMIT_WAIT_MAX: Duration = Duration::from_millis(10);
 /// Inputs that one transaction takes in.
 pub(super) const GROUP_INPUTS_MAX: usize = 64;
 /// Bytes of blocks and updates that one transaction takes in before it is closed.
@@ -69,6 +75,8 @@ pub(super) struct Alice {
     pub(super) own: VecDeque<Input>,
     /// Inputs taken in a row after the deadline.
     pub(super) late: usize,
+    /// What a transaction takes, lately.
+    pub(super) transaction_time: Duration,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -116,7 +124,7 @@ impl Alice {
             if is_done && self.own.is_empty() {
                 return step;
             }
-            let until = began.after(GROUP_COMMIT_WAIT).min(step.deadline());
+            let until = began.after(self.group_commit_wait()).min(step.deadline());
             let Some(input) = self.next_input(until) else {
                 return step;
             };
@@ -124,6 +132,11 @@ impl Alice {
         }
         self.ask_app(&mut step);
         step
+    }
+
+    fn group_commit_wait(&self) -> Duration {
+        let disk = self.transaction_time * GROUP_COMMIT_WAIT_TRANSACTIONS;
+        (disk + GROUP_COMMIT_WAIT_MESSAGE).min(GROUP_COMMIT_WAIT_MAX)
     }
 
     /// The next input that comes before `until`, or that is there already.
@@ -196,12 +209,14 @@ impl Alice {
 
     /// Makes the step durable, and says what it says.
     fn settle(&mut self, step: Step) -> Result<Algorithm, String> {
-        if !step.writes().is_empty() {
-            self.shared.counters.transactions.add(1);
-        }
+        let is_written = !step.writes().is_empty();
+        let began = self.shared.clock.now();
         let persisted = step.persist(&mut self.tree);
         let (algorithm, outbox) =
             persisted.map_err(|error| format!("the block tree could not be written: {error}"))?;
+        if is_written {
+            self.note_transaction(self.shared.clock.now().since(began));
+        }
 
         let reader = &self.reader;
         let mut stored = |hash: &BlockHash| stored_block(reader, hash);
@@ -220,6 +235,11 @@ impl Alice {
         self.publish(&algorithm);
         self.report(events, unsigned)?;
         Ok(algorithm)
+    }
+
+    fn note_transaction(&mut self, took: Duration) {
+        self.shared.counters.transactions.add(1);
+        self.transaction_time = (self.transaction_time * 7 + took) / 8; // a running mean
     }
 
     fn send(&mut self, to: To, message: &Message, others: u64) {

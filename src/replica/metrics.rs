@@ -1,10 +1,10 @@
 //! Counters. Written by all threads, read by whoever asks; bounded, like everything that a peer can
 //! make grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::algorithm::verify::Refusal;
 use crate::algorithm::Event;
@@ -12,8 +12,8 @@ use crate::messages::MessageKind;
 use crate::types::codec::DecodeError;
 use crate::types::ValidatorAddress;
 
-/// Lines of the table of rejected messages. What comes beyond them is counted under the address
-/// that is all zeros.
+/// Lines of the table of rejected messages for peers that are no validators. What comes beyond them
+/// is counted under the address that is all zeros. Validators always have theirs.
 pub(super) const REJECTED_LINES_MAX: usize = 4_096;
 
 /// Why a message was dropped.
@@ -109,7 +109,16 @@ pub(super) struct Counters {
     proposals: Counter,
     votes: Counter,
     view_timeouts: Counter,
-    rejected_by: Mutex<BTreeMap<Rejected, u64>>,
+    rejected_by: Mutex<Table>,
+    validators: BTreeSet<ValidatorAddress>,
+}
+
+/// Rejected messages, line by line.
+#[derive(Default)]
+struct Table {
+    lines: BTreeMap<Rejected, u64>,
+    /// How many of the lines are not validators'.
+    strangers: usize,
 }
 
 /// A number that only grows.
@@ -127,6 +136,13 @@ impl Counter {
 }
 
 impl Counters {
+    pub(super) fn new(validators: &[ValidatorAddress]) -> Counters {
+        Counters {
+            validators: validators.iter().copied().collect(),
+            ..Counters::default()
+        }
+    }
+
     /// Counts a message of `bytes` bytes that goes to `peers` peers.
     pub(super) fn sent(&self, bytes: usize, peers: u64) {
         self.messages_out.add(peers);
@@ -142,18 +158,23 @@ impl Counters {
     /// Counts a dropped message, by peer, kind and reason.
     pub(super) fn reject(&self, peer: ValidatorAddress, kind: Option<MessageKind>, reason: Reason) {
         self.rejected.add(1);
-        let mut lines = self
-            .rejected_by
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_new = !lines.contains_key(&(peer, kind, reason));
-        let full = is_new && lines.len() >= REJECTED_LINES_MAX;
-        let peer = if full {
+        let mut table = self.table();
+        let is_stranger = !self.validators.contains(&peer);
+        let is_new = !table.lines.contains_key(&(peer, kind, reason));
+        let is_full = is_stranger && is_new && table.strangers >= REJECTED_LINES_MAX;
+        table.strangers += usize::from(is_stranger && is_new && !is_full);
+        let peer = if is_full {
             ValidatorAddress::default()
         } else {
             peer
         };
-        *lines.entry((peer, kind, reason)).or_default() += 1;
+        *table.lines.entry((peer, kind, reason)).or_default() += 1;
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.rejected_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what an event says was done.
@@ -168,10 +189,7 @@ impl Counters {
 
     /// A copy for the host.
     pub(super) fn metrics(&self) -> super::Metrics {
-        let lines = self
-            .rejected_by
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
         let line = |(&(peer, kind, reason), &count): (&Rejected, &u64)| {
             (peer, format!("{}: {reason}", kind_name(kind)), count)
         };
@@ -187,8 +205,36 @@ impl Counters {
             events_dropped: self.events_dropped.value(),
             transactions: self.transactions.value(),
             app_failures: self.app_failures.value(),
-            rejected_by: lines.iter().map(line).collect(),
+            rejected_by: table.lines.iter().map(line).collect(),
             ..super::Metrics::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_crowd_out_a_validators_lines() {
+        let validator = ValidatorAddress([7; 32]);
+        let counters = Counters::new(&[validator]);
+        for i in 0..REJECTED_LINES_MAX + 10 {
+            let mut address = [1; 32];
+            address[..8].copy_from_slice(&i.to_le_bytes());
+            counters.reject(ValidatorAddress(address), None, Reason::Muted);
+        }
+        counters.reject(validator, Some(MessageKind::Vote), Reason::Duplicate);
+        let metrics = counters.metrics();
+        assert_eq!(metrics.messages_rejected, REJECTED_LINES_MAX as u64 + 11);
+        assert_eq!(metrics.rejected_by.len(), REJECTED_LINES_MAX + 2);
+        assert!(metrics
+            .rejected_by
+            .contains(&(validator, "vote: duplicate".into(), 1)));
+        assert!(metrics.rejected_by.contains(&(
+            ValidatorAddress::default(),
+            "bytes: muted".into(),
+            10
+        )));
     }
 }

@@ -11,8 +11,8 @@
 //! is the only one that writes; who asks her where she is reads what she has published. All
 //! signals are blocked in these threads: they belong to the host.
 //!
-//! Life: [`Replica::open`], `start` once, `stop`, drop. A replica that cannot go on (its disk fails)
-//! halts: it falls silent, keeps the reason, and wakes all who wait.
+//! Life: [`Replica::open`], `start` once, `stop`, drop. A replica that cannot go on (its disk
+//! fails) halts: it falls silent, keeps the reason, and wakes all who wait.
 
 mod alice;
 mod app_thread;
@@ -212,12 +212,13 @@ impl Replica {
         let most = u32::try_from(BLOCKS_PER_RESPONSE_MAX).expect("a small number");
         config.sync.request_limit = config.sync.request_limit.clamp(1, most);
 
-        let validators = durable.validator_sets.last().map_or(0, ValidatorSet::len);
-        let places = in_flight_total(validators) + QUESTIONS_MAX + CONTROL_PLACES;
+        let validators = validators(&durable);
+        let places = in_flight_total(validators.len()) + QUESTIONS_MAX + CONTROL_PLACES;
         let (alice, inputs) = bounded(places);
         let me = config.signer.as_ref().map(|(address, _)| *address);
         let message_bytes_max = config.genesis.parameters.message_bytes_max();
-        let shared = Shared::new(me, message_bytes_max, network, tree.reader(), alice);
+        let reader = tree.reader();
+        let shared = Shared::new(me, &validators, message_bytes_max, network, reader, alice);
         shared
             .published
             .publish(info_at_rest(me, &durable), place_at_rest(&durable));
@@ -469,7 +470,11 @@ impl Opened {
             inputs,
             on_event,
         } = *self;
-        let validators = connect_validators(shared, &durable);
+        let validators = validators(&durable);
+        let others = validators
+            .iter()
+            .filter(|address| shared.me != Some(**address));
+        others.for_each(|address| shared.network.connect(*address));
         let (ask, questions) = bounded(QUESTIONS_MAX);
         let (to_sync, requests) = bounded(SYNC_QUEUE_MAX);
 
@@ -517,6 +522,7 @@ impl Opened {
             app: ask,
             own: VecDeque::new(),
             late: 0,
+            transaction_time: Duration::ZERO,
             buffer: Vec::new(),
         };
         handles.push(spawn(
@@ -555,16 +561,11 @@ fn verifier(genesis: &Genesis, durable: &Durable) -> Verifier {
     verifier
 }
 
-/// Keeps a connection to each validator but oneself; returns all of them.
-fn connect_validators(shared: &Shared, durable: &Durable) -> Vec<ValidatorAddress> {
+/// The validators of the last epoch.
+fn validators(durable: &Durable) -> Vec<ValidatorAddress> {
     let set = durable.validator_sets.last();
     let members = set.map(ValidatorSet::members).unwrap_or_default();
-    let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
-    let others = addresses
-        .iter()
-        .filter(|address| shared.me != Some(**address));
-    others.for_each(|address| shared.network.connect(*address));
-    addresses
+    members.iter().map(|member| member.address).collect()
 }
 
 /// What is known before the algorithm has recovered.

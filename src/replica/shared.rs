@@ -114,6 +114,7 @@ impl Published {
 impl Shared {
     pub(super) fn new(
         me: Option<ValidatorAddress>,
+        validators: &[ValidatorAddress],
         message_bytes_max: usize,
         network: Arc<dyn NetworkProvider>,
         reader: BlockTreeReader,
@@ -125,7 +126,7 @@ impl Shared {
             message_bytes_max,
             network,
             reader,
-            counters: Counters::default(),
+            counters: Counters::new(validators),
             events: EventQueue::default(),
             inbox: Inbox::new(message_bytes_max),
             waiters: Waiters::default(),
@@ -171,6 +172,7 @@ impl Shared {
             time_unix_ns: clock::unix_ns(),
             reason,
         });
+        self.events.close(); // the reason is told now, not when the last callback has returned
         self.request_stop();
     }
 

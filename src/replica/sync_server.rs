@@ -59,13 +59,21 @@ impl SyncServer {
 
     /// Until the filter has gone.
     pub(super) fn run(mut self) {
-        while let Some(job) = self.next_job() {
-            let (peer, turn) = (job.peer, job.turn);
-            if self.answer(peer, &job.request).is_err() {
+        while let Some(Job {
+            peer,
+            request,
+            turn,
+        }) = self.next_job()
+        {
+            if self.answer(&request).is_err() {
                 let kind = Some(MessageKind::SyncRequest);
                 self.shared.counters.reject(peer, kind, Reason::Storage);
+                continue;
             }
-            drop(turn);
+            self.charge(peer);
+            drop(turn); // before the answer goes: the next request may come at once
+            self.shared.network.send(peer, &self.buffer);
+            self.shared.counters.sent(self.buffer.len(), 1);
         }
     }
 
@@ -100,15 +108,9 @@ impl SyncServer {
         }
     }
 
-    fn answer(&mut self, peer: ValidatorAddress, request: &SyncRequest) -> Result<(), ReadError> {
-        let snapshot = self.shared.reader.snapshot();
-        let snapshot = snapshot.map_err(|error| ReadError(error.to_string()))?;
-        self.encode_answer(&snapshot, request)?;
-        drop(snapshot);
-        self.shared.network.send(peer, &self.buffer);
-        self.shared.counters.sent(self.buffer.len(), 1);
-        self.charge(peer);
-        Ok(())
+    fn answer(&mut self, request: &SyncRequest) -> Result<(), ReadError> {
+        let snapshot = self.shared.reader.snapshot()?;
+        self.encode_answer(&snapshot, request)
     }
 
     /// Fills the buffer. The tree counts bytes only roughly; what comes out too large is read again

@@ -20,6 +20,12 @@ pub const CHILD: &str = "--child";
 /// No answer takes so long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Until all are connected.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A first leader whose proposal went out before all were connected costs a time-out.
+const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Processes in a group of their own: an interrupt reaches the bench alone, and they follow it.
 struct Process {
     child: Child,
@@ -110,7 +116,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `n` replicas, and waits until all are connected to one another. They have no work.
+    /// Starts `n` replicas, and waits until all are connected to one another, and what their first
+    /// views had to say is committed. They have no work.
     pub fn start(n: usize, chain: ChainSettings) -> Cluster {
         let root = temporary();
         let ports = free_ports(n);
@@ -135,11 +142,9 @@ impl Cluster {
         };
         let connected =
             |places: &[Place]| places.iter().all(|place| place.peers_connected == n - 1);
-        cluster.wait_until(
-            "every replica is connected",
-            Duration::from_secs(20),
-            connected,
-        );
+        cluster.wait_until("every replica is connected", START_TIMEOUT, connected);
+        let begun = |places: &[Place]| places.iter().all(|place| place.height > 0);
+        cluster.wait_for(FIRST_BLOCK_TIMEOUT, begun); // an idle chain may also stay at the genesis
         cluster
     }
 

@@ -89,16 +89,15 @@ fn mesh(n: usize) -> Vec<Vec<Option<TcpStream>>> {
     ends.resize_with(n, || (0..n).map(|_| None).collect());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
     let address = listener.local_addr().expect("it is bound");
-    for one in 0..n {
-        for other in 0..one {
-            let dialed = TcpStream::connect(address).expect("someone listens");
-            let (accepted, _) = listener.accept().expect("someone has dialed");
-            for end in [&dialed, &accepted] {
-                end.set_nodelay(true).expect("a TCP socket");
-            }
-            ends[one][other] = Some(dialed);
-            ends[other][one] = Some(accepted);
+    let pairs = (0..n).flat_map(|one| (0..one).map(move |other| (one, other)));
+    for (one, other) in pairs {
+        let dialed = TcpStream::connect(address).expect("someone listens");
+        let (accepted, _) = listener.accept().expect("someone has dialed");
+        for end in [&dialed, &accepted] {
+            end.set_nodelay(true).expect("a TCP socket");
         }
+        ends[one][other] = Some(dialed);
+        ends[other][one] = Some(accepted);
     }
     ends
 }

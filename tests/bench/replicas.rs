@@ -60,7 +60,10 @@ const QUICK: Pace = Pace {
     crash_phase: Duration::from_secs(4),
 };
 
-const BENCHES: [(&str, fn(&'static str, Pace) -> Outcome); 4] = [
+/// Runs what it is the name of.
+type Bench = fn(&'static str, Pace) -> Outcome;
+
+const BENCHES: [(&str, Bench); 4] = [
     ("empty", |name, pace| saturated::run(name, 8, pace)),
     ("large", |name, pace| saturated::run(name, 256 << 10, pace)),
     ("idle", |_, pace| idle::run(pace)),
@@ -156,7 +159,8 @@ fn print_floor(payload_bytes: usize, seconds: f64) {
     let duration = Duration::from_secs_f64(seconds);
     let result = cluster::run_floor(payload_bytes, NORMAL.warm_up, duration);
     println!(
-        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, {:.0} us CPU a block",
+        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, \
+         {:.0} us CPU a block",
         result.blocks_per_s,
         report::ms(result.latency.quantile_us(0.5)),
         report::ms(result.latency.quantile_us(0.99)),

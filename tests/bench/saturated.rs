@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cluster::{run_floor, Cluster};
 use crate::floor::FloorResult;
-use crate::protocol::{ChainSettings, PhaseReport, Votes, Work};
+use crate::protocol::{Ask, ChainSettings, PhaseReport, Report, Votes, Work};
 use crate::report::{ms, Criterion, Outcome, Table};
 use crate::stats::{now_ns, sleep_until, Histogram};
 use crate::{Pace, REPLICAS};
@@ -31,6 +31,8 @@ struct Line {
     latency_p50_us: u64,
     latency_p99_us: u64,
     cpu_us_per_block: f64,
+    /// Synced transactions of each replica.
+    syncs_per_block: f64,
     /// Share of the floor's blocks per second; multiples of its latency and CPU time.
     to_floor: Option<Ratios>,
     view_timeouts: u64,
@@ -94,35 +96,26 @@ fn data_bytes_of_floor(data_bytes: usize) -> usize {
 fn measure(name: &str, vote_to: Votes, data_bytes: usize, pace: Pace) -> Line {
     println!("  {name}: four replicas, votes to {} ...", votes(vote_to));
     let mut cluster = Cluster::start(REPLICAS, ChainSettings { vote_to, ..CHAIN });
-    let before: u64 = cluster
-        .reports()
-        .iter()
-        .map(|report| report.view_timeouts)
-        .sum();
     cluster.work(Work::Blocks { data_bytes });
     let measured = measure_phase(&mut cluster, pace);
-    let after: u64 = cluster
-        .reports()
-        .iter()
-        .map(|report| report.view_timeouts)
-        .sum();
     cluster.stop();
     let latency = merged(&measured.phases);
-    let rate = |count: fn(&PhaseReport) -> u64| {
-        let all: u64 = measured.phases.iter().map(count).sum();
-        all as f64 / REPLICAS as f64 / measured.seconds
+    let mean = |count: fn(&PhaseReport) -> u64| {
+        measured.phases.iter().map(count).sum::<u64>() as f64 / REPLICAS as f64
     };
-    let blocks_per_s = rate(|phase| phase.blocks);
+    let blocks = mean(|phase| phase.blocks);
+    let blocks_per_s = blocks / measured.seconds;
     Line {
         what: format!("votes to {}", votes(vote_to)),
         data_bytes,
         blocks_per_s,
-        megabytes_per_s: rate(|phase| phase.bytes) / 1e6,
+        megabytes_per_s: mean(|phase| phase.bytes) / measured.seconds / 1e6,
         latency_p50_us: latency.quantile_us(0.5),
         latency_p99_us: latency.quantile_us(0.99),
-        cpu_us_per_block: measured.cpu_us / (blocks_per_s * measured.seconds),
+        cpu_us_per_block: measured.cpu_us / blocks,
+        syncs_per_block: measured.transactions as f64 / REPLICAS as f64 / blocks,
         to_floor: None,
-        view_timeouts: after - before,
+        view_timeouts: measured.view_timeouts,
     }
 }
 
@@ -133,23 +126,34 @@ pub struct Measured {
     pub phases: Vec<PhaseReport>,
     /// Of all replicas.
     pub cpu_us: f64,
+    /// Of all replicas.
+    pub transactions: u64,
+    /// Of all replicas.
+    pub view_timeouts: u64,
 }
 
 /// Lets the cluster warm up, and measures one phase.
 pub fn measure_phase(cluster: &mut Cluster, pace: Pace) -> Measured {
     let begin = now_ns() + pace.warm_up.as_nanos() as u64;
     let end = begin + pace.cluster.as_nanos() as u64;
-    cluster.ask_all(&crate::protocol::Ask::Phases(vec![begin, end]));
+    cluster.ask_all(&Ask::Phases(vec![begin, end]));
     sleep_until(begin);
-    let cpu_began = cluster.cpu_ns();
+    let (before, cpu_began) = (cluster.reports(), cluster.cpu_ns());
     sleep_until(end);
-    let cpu_us = (cluster.cpu_ns() - cpu_began) as f64 / 1e3;
-    let phase = |report: crate::protocol::Report| report.phases.into_iter().next();
-    let phases = cluster.reports().into_iter().filter_map(phase).collect();
+    let (after, cpu_ended) = (cluster.reports(), cluster.cpu_ns());
+    let grown = |count: fn(&Report) -> u64| {
+        let sum = |reports: &[Report]| reports.iter().map(count).sum::<u64>();
+        sum(&after) - sum(&before)
+    };
     Measured {
         seconds: (end - begin) as f64 / 1e9,
-        phases,
-        cpu_us,
+        cpu_us: (cpu_ended - cpu_began) as f64 / 1e3,
+        transactions: grown(|report| report.transactions),
+        view_timeouts: grown(|report| report.view_timeouts),
+        phases: after
+            .into_iter()
+            .filter_map(|report| report.phases.into_iter().next())
+            .collect(),
     }
 }
 
@@ -184,6 +188,7 @@ fn floor_line(data_bytes: usize, runs: [FloorResult; 2]) -> Line {
         latency_p50_us: latency.quantile_us(0.5),
         latency_p99_us: latency.quantile_us(0.99),
         cpu_us_per_block: mean(|run| run.cpu_us_per_block),
+        syncs_per_block: 1.0,
         to_floor: None,
         view_timeouts: 0,
     }
@@ -223,6 +228,7 @@ fn table(data_bytes: usize, lines: &[Line]) -> Table {
             ms(line.latency_p50_us),
             ms(line.latency_p99_us),
             format!("{:.0}", line.cpu_us_per_block),
+            format!("{:.2}", line.syncs_per_block),
             line.view_timeouts.to_string(),
         ]);
         if let Some(to_floor) = line.to_floor {

@@ -23,7 +23,8 @@ static void calls_out_of_order(void)
     EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_next_committed(self.replica, 0, 10, &block));
     EXPECT(HOTSTUFF_E_TIMEOUT, hotstuff_replica_wait_committed(self.replica, 1, 10));
     OK(hotstuff_replica_wait_committed(self.replica, 0, 10));
-    EXPECT_ERROR(HOTSTUFF_E_TIMEOUT, "timed out", err, hotstuff_replica_wait(self.replica, 10, &err));
+    EXPECT_ERROR(HOTSTUFF_E_TIMEOUT, "timed out", err,
+                 hotstuff_replica_wait(self.replica, 10, &err));
     OK(hotstuff_replica_get_info(self.replica, &info));
     CHECK(info.committed_height == 0);
     OK(hotstuff_replica_snapshot(self.replica, &tree));
@@ -143,7 +144,29 @@ static int32_t validate_rubbish(node *self, const hotstuff_validate_block_reques
     return self->validated % 2 ? 77 : -77;
 }
 
-static void callbacks_that_return_rubbish_cost_views_and_nothing_else(void)
+static void an_app_that_decides_nothing_holds_up_itself_only(void)
+{
+    node nodes[NODES_MAX];
+    hotstuff_replica_info info;
+    size_t i;
+
+    nodes_init(nodes, NODES_MAX);
+    nodes[0].validate = validate_rubbish;
+    for (i = 0; i < NODES_MAX; i++)
+        node_open(&nodes[i], node_config(&nodes[i]), NULL);
+    for (i = 0; i < NODES_MAX; i++)
+        node_start(&nodes[i]);
+    OK(hotstuff_replica_wait_committed(nodes[1].replica, 5, 60000));
+    EVENTUALLY(nodes[0].validated >= 2);
+    nodes[0].validate = (validate_fn)0;
+    hotstuff_replica_info_init(&info, sizeof info);
+    OK(hotstuff_replica_get_info(nodes[1].replica, &info));
+    OK(hotstuff_replica_wait_committed(nodes[0].replica, info.committed_height, 60000));
+    nodes_stop(nodes, NODES_MAX);
+    nodes_done(nodes, NODES_MAX);
+}
+
+static void a_proposal_of_rubbish_costs_the_view_and_nothing_else(void)
 {
     node self;
     hotstuff_config *cfg;
@@ -160,10 +183,7 @@ static void callbacks_that_return_rubbish_cost_views_and_nothing_else(void)
     node_start(&self);
     EVENTUALLY(self.proposed >= 12);
     EVENTUALLY(self.events[HOTSTUFF_EVENT_APP_FAILED] > 0);
-    self.validate = validate_rubbish;
     self.propose = (propose_fn)0;
-    EVENTUALLY(self.validated >= 4);
-    self.validate = (validate_fn)0;
     hotstuff_replica_info_init(&info, sizeof info);
     OK(hotstuff_replica_get_info(self.replica, &info));
     CHECK(!info.halted);
@@ -260,7 +280,8 @@ static void freed_in_a_callback_it_is_freed_after_it(void)
     node_open(&self, node_config(&self), NULL);
     OK(hotstuff_replica_set_events(self.replica, &events));
     node_start(&self);
-    EVENTUALLY(self.events_destroyed == 1 && self.app_destroyed == 1 && self.network_destroyed == 1);
+    EVENTUALLY(self.events_destroyed == 1 && self.app_destroyed == 1);
+    EVENTUALLY(self.network_destroyed == 1);
     nodes_done(&self, 1);
 }
 
@@ -354,7 +375,7 @@ static void a_network_that_returns_rubbish_makes_nobody_spin(void)
     hotstuff_network *network = NULL;
     hotstuff_metrics metrics;
     struct timespec before, after;
-    double cpu_ms;
+    double cpu_s;
 
     nodes_init(&self, 1);
     self.stop = 1;
@@ -369,8 +390,9 @@ static void a_network_that_returns_rubbish_makes_nobody_spin(void)
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
     sleep_ms(500);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    cpu_ms = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) / 1e6;
-    CHECK(cpu_ms < 400); /* valgrind included */
+    cpu_s = (double)(after.tv_sec - before.tv_sec);
+    cpu_s += (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+    CHECK(cpu_s < 0.4); /* valgrind included */
     CHECK(self.received >= 4 && self.received < 400);
     EVENTUALLY(self.received > 6);
     hotstuff_metrics_init(&metrics, sizeof metrics);
@@ -403,7 +425,8 @@ static void what_is_delivered_is_not_believed(void)
             state = state * 6364136223846793005u + 1442695040888963407u;
             message[j] = (uint8_t)(state >> 60);
         }
-        status = hotstuff_replica_deliver(self.replica, i % 2 ? &stranger : &self.address, message, len);
+        status = hotstuff_replica_deliver(self.replica, i % 2 ? &stranger : &self.address,
+                                          message, len);
         if (status != HOTSTUFF_OK && status != HOTSTUFF_E_WOULD_BLOCK)
             EXPECT(HOTSTUFF_OK, status);
     }
@@ -441,7 +464,7 @@ static void all_threads_of_the_library_block_all_signals(void)
             if (strncmp(line, "Name:\thotstuff-", 15) == 0)
                 named = ++ours;
             if (named && sscanf(line, "SigBlk: %llx", &blocked) == 1)
-                CHECK((blocked & 0x7fff) == 0x7eff); /* signals 1 to 15, but 9: SIGKILL */
+                CHECK((blocked & 0x7fff) == 0x7eff); /* 1 to 15 but 9, SIGKILL */
         }
         if (status != NULL)
             fclose(status);
@@ -480,18 +503,21 @@ static void the_log_has_the_events(void)
     nodes_done(&self, 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    int valgrind = argc > 1 && strcmp(argv[1], "valgrind") == 0; /* has a mask of its own */
     calls_out_of_order();
     structs_that_are_filled_may_have_any_size();
-    callbacks_that_return_rubbish_cost_views_and_nothing_else();
+    a_proposal_of_rubbish_costs_the_view_and_nothing_else();
+    an_app_that_decides_nothing_holds_up_itself_only();
     callbacks_may_call_what_does_not_wait();
     freed_in_a_callback_it_is_freed_after_it();
     a_stop_that_waits_for_a_slow_app_times_out_and_can_be_repeated();
     a_stop_ends_the_waits_of_other_threads();
     a_network_that_returns_rubbish_makes_nobody_spin();
     what_is_delivered_is_not_believed();
-    all_threads_of_the_library_block_all_signals();
+    if (!valgrind)
+        all_threads_of_the_library_block_all_signals();
     the_log_has_the_events();
     return checks_done("callbacks");
 }

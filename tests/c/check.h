@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int checks_passed, checks_failed;
+static _Atomic int checks_passed, checks_failed; /* callbacks come from other threads */
 
 static inline int check(int holds, const char *what, const char *file, int line)
 {

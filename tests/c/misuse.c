@@ -221,7 +221,8 @@ static void configs(void)
     EXPECT(HOTSTUFF_E_UNSUPPORTED, hotstuff_config_set_option(cfg, "", "all"));
     EXPECT(HOTSTUFF_E_INVALID_ARGUMENT, hotstuff_config_set_option(cfg, NOT_UTF8, "all"));
     EXPECT(HOTSTUFF_E_INVALID_ARGUMENT, hotstuff_config_set_option(cfg, "vote_to", "none"));
-    EXPECT(HOTSTUFF_E_INVALID_ARGUMENT, hotstuff_config_set_option(cfg, "sync.request_limit", "1x"));
+    EXPECT(HOTSTUFF_E_INVALID_ARGUMENT,
+           hotstuff_config_set_option(cfg, "sync.request_limit", "1x"));
     EXPECT(HOTSTUFF_E_INVALID_ARGUMENT, hotstuff_config_set_option(cfg, "sync.request_limit", "0"));
     OK(hotstuff_config_set_option(cfg, "sync.request_limit", "16"));
     OK(hotstuff_config_set_option(cfg, "storage.map_bytes", "67108864"));
@@ -478,7 +479,8 @@ static void replicas_of_null(void)
     hotstuff_replica_info_init(&info, sizeof info);
     hotstuff_metrics_init(&metrics, sizeof metrics);
     OK(hotstuff_config_new(&cfg));
-    EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err, hotstuff_replica_open(NULL, &app, NULL, &replica, &err));
+    EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err,
+                 hotstuff_replica_open(NULL, &app, NULL, &replica, &err));
     CHECK(replica == NULL);
     EXPECT_ERROR(HOTSTUFF_E_STATE, "chain", err,
                  hotstuff_replica_open(cfg, &app, NULL, &replica, &err));
@@ -497,7 +499,8 @@ static void replicas_of_null(void)
     hotstuff_config_free(cfg);
 }
 
-static void log_and_call_back(void *userdata, int32_t level, const char *target, const char *message)
+static void log_and_call_back(void *userdata, int32_t level, const char *target,
+                              const char *message)
 {
     hotstuff_config *cfg = NULL;
     (void)level, (void)target, (void)message;

@@ -270,7 +270,8 @@ static inline hotstuff_network *node_network(node *self)
 }
 
 /** Opens a node with this config, which it frees; in push mode if `network` is NULL. */
-static inline hotstuff_replica *node_open(node *self, hotstuff_config *cfg, hotstuff_network *network)
+static inline hotstuff_replica *node_open(node *self, hotstuff_config *cfg,
+                                          hotstuff_network *network)
 {
     hotstuff_app_callbacks app;
     hotstuff_replica *replica = NULL;

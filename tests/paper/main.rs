@@ -232,6 +232,8 @@ fn rule_4_a_block_waits_for_its_parent() {
     let (parent, child) = (&chain[view - 2], &chain[view - 1]);
     let outcome = f.propose(child, None);
     assert_eq!(outcome.votes(), []);
+    assert_eq!(outcome.requests(), [], "the parent may be on its way");
+    let outcome = f.expire();
     let tail_qcs = vec![f.qc_of(parent)];
     let (To::Peer(asked), request) = f.opening_request(&outcome) else {
         unreachable!()
@@ -634,10 +636,9 @@ fn a_notify_elsewhere_wakes_the_leader_and_makes_timers_normal() {
 #[test]
 fn what_does_not_fit_the_request_is_not_kept() {
     let chain = Fixture::new().chain(&[1, 2, 3]);
-    let spoils: [fn(&mut SyncResponse); 4] = [
+    let spoils: [fn(&mut SyncResponse); 3] = [
         |r| r.tail_qcs.clear(),
         |r| drop(r.blocks.remove(1)),
-        |r| r.highest_committed_block = BlockHash([1; 32]),
         |r| r.blocks.swap(0, 1),
     ];
     for (case, spoil) in spoils.into_iter().enumerate() {
@@ -670,7 +671,7 @@ fn what_does_not_fit_the_request_is_not_kept() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_is_ignored() {
+fn an_answer_to_another_question_is_ignored() {
     let mut f = Fixture::new();
     let chain = f.chain(&[1, 2, 3]);
     let (To::Peer(peer), request) = f.opening_request(&f.fresh_opening()) else {
@@ -692,6 +693,11 @@ fn an_answer_that_nobody_asked_for_is_ignored() {
         tail_qcs: vec![f.qc_of(&chain[2])],
     };
     assert!(f.synced(other, response.clone()).writes.is_empty());
+    let mut another = response.clone();
+    another.highest_committed_block = BlockHash([1; 32]);
+    another.tail_qcs.clear();
+    let outcome = f.synced(asked, another);
+    assert!(outcome.writes.is_empty() && outcome.dispatch.events.is_empty());
     let outcome = f.synced(asked, response);
     assert_eq!(
         outcome.committed().len(),

@@ -313,9 +313,9 @@ impl SimDisk {
         })
     }
 
-    /// What a sync server answers: the blocks that follow `after` on the branch to `wanted`, else to
-    /// the block of the highest QC, and the certificate of the last. `None` if no branch here leads
-    /// from `after` to either. The asker may have committed further than this replica.
+    /// What a sync server answers: the blocks that follow `after` on the branch to `wanted`, else
+    /// to the block of the highest QC, and the certificate of the last. `None` if no branch here
+    /// leads from `after` to either. The asker may have committed further than this replica.
     pub fn blocks_after(
         &self,
         after: &BlockHash,
@@ -323,7 +323,8 @@ impl SimDisk {
         limit: usize,
     ) -> Option<(Vec<Block>, Vec<QuorumCertificate>)> {
         let (highest, head) = (self.highest_qc.block_hash, self.head());
-        // The block of the highest QC may be missing here: then the committed chain is all there is.
+        // The block of the highest QC may be missing here: then the committed chain is all there
+        // is.
         let targets = wanted.into_iter().chain([&highest, &head]);
         let branch = targets
             .flat_map(|target| self.branch(after, target))

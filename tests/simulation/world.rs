@@ -772,7 +772,8 @@ impl World {
 
     // --- the app and its host ---
 
-    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is asked.
+    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is
+    /// asked.
     fn ask_app(&mut self, index: usize, step: &mut Step) {
         for effect in step.take_effects() {
             let replica = &mut self.replicas[index];

@@ -121,6 +121,42 @@ fn a_snapshot_outlives_the_tree_and_moves_between_threads() {
     open(directory.path()); // the lock is free again
 }
 
+#[test]
+fn readers_see_whole_steps_while_alice_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tree, _) = open(directory.path());
+    let last = BlockHeight(1_500);
+    let read = |reader: BlockTreeReader| {
+        move || loop {
+            let snapshot = reader.snapshot().unwrap();
+            let height = snapshot.committed_height().unwrap();
+            let hash = snapshot.hash_at(height).unwrap().unwrap();
+            if height > BlockHeight(0) {
+                let written = snapshot.state(b"height").unwrap().unwrap();
+                assert_eq!(written, height.to_string().into_bytes());
+                assert!(snapshot.block(&hash).unwrap().unwrap().data_matches());
+            }
+            if height == last {
+                return snapshot; // freed on another thread than it was taken on
+            }
+        }
+    };
+    let readers: Vec<_> = (0..3)
+        .map(|_| std::thread::spawn(read(tree.reader())))
+        .collect();
+    let updates = |height: u64| vec![set("height", &height.to_string())];
+    let mut made = Made::first(1, &[1; 3_000], updates(1));
+    while made.height() < last {
+        let next = made.child(made.view() + 1, &[2; 3_000], updates(made.height().0 + 1));
+        tree.persist(&[made.insert(), made.commit()]).unwrap();
+        made = next;
+    }
+    tree.persist(&[made.insert(), made.commit()]).unwrap();
+    readers
+        .into_iter()
+        .for_each(|reader| drop(reader.join().unwrap()));
+}
+
 /// Commits a chain of `count` blocks, a thousand in a transaction; returns them.
 fn grow(tree: &mut BlockTree, count: u64) -> Vec<Made> {
     let mut chain = vec![Made::first(1, b"", vec![])];
@@ -245,8 +281,14 @@ fn a_peer_that_lags_is_led_to_the_highest_certificate() {
         answer,
         Some((hashes(&to_four[2..]), vec![four.certificate()]))
     );
-    // What is not committed here, or not known, is nobody's committed block.
-    assert_eq!(after(&tree, three.hash, None), None);
+    // Who has committed further asks after a block that is still pending here.
+    let answer = after(&tree, three.hash, None);
+    assert_eq!(answer, Some((hashes(&[&four]), vec![four.certificate()])));
+    let answer = after(&tree, four.hash, None);
+    assert_eq!(answer, Some((vec![], vec![four.certificate()])));
+    // Nothing follows a block beside that branch, or an unknown one.
+    assert_eq!(after(&tree, fork.hash, None), None);
+    assert_eq!(after(&tree, four.hash, Some(&fork)), None);
     assert_eq!(after(&tree, BlockHash([7; 32]), None), None);
 
     // A limit ends the answer within the committed chain, at its end, and in the branch.
