@@ -61,8 +61,8 @@ impl Pacemaker for DefaultPacemaker {
     }
 
     /// Round robin between equals. Otherwise a low-discrepancy draw: the point cur_view * phi
-    /// (mod 1) on the line of powers. A smooth interleaving would put a dead validator of just under
-    /// a third into every third view, and three QCs in a row would almost never come.
+    /// (mod 1) on the line of powers. A smooth interleaving would put a dead validator of just
+    /// under a third into every third view, and three QCs in a row would almost never come.
     fn view_leader(&self, validator_set: &ValidatorSet, cur_view: ViewNumber) -> ValidatorAddress {
         if validator_set.is_equal_power() {
             let index = cur_view.0 % validator_set.len() as u64;

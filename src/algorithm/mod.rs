@@ -27,27 +27,30 @@
 //! What breaks a rule that the leader's key covers times the view out at once.
 //!
 //! **Upon entering a view that I lead** (`propose.rs`): once I hold what justifies it and know the
-//! parent, ask the app; propose its block; an empty one if it has no work but the chain has; wait in
-//! an idle view. At most one proposal in a view, across crashes.
+//! parent, ask the app; propose its block; an empty one if it has no work but the chain has; wait
+//! in an idle view. At most one proposal in a view, across crashes.
 //!
 //! **Commit** (`tree.rs`): a block, with its ancestors, that heads a chain of 3 (`ThreeChain`) or 2
 //! (`TwoChain`) QCs in consecutive views, each of its block's own view.
 //!
-//! **Upon the time-out of a view** (`view.rs`): record it, then tell all, with the highest QC and the
+//! **Upon the time-out of a view** (`view.rs`): record it, then tell all, with the highest QC and
+//!   the
 //! last vote; again after each further wait. Upon time-outs of blocking power in later views: join
 //! the greatest view that all of it has reached. Upon a quorum for one view: form its TC, and send
-//! it to the next leader. Last votes are counted like votes: the QC that a crashed leader took along
-//! is assembled by everyone.
+//! it to the next leader. Last votes are counted like votes: the QC that a crashed leader took
+//! along is assembled by everyone.
 //!
 //! **Idle views** (`view.rs`): no block with data awaits its commit, nobody has sent a Wake in the
-//! last n views, and no proposal, vote or time-out of this view was seen. Their leader tells the last
-//! QC and waits for work, at most `max_idle`; their timers wait that much longer.
+//! last n views, and no proposal, vote or time-out of this view was seen. Their leader tells the
+//! last QC and waits for work, at most `max_idle`; their timers wait that much longer.
 //!
-//! **Sync** (`sync.rs`): ask one peer at a time for what certificates speak of and is not known, and
-//! after a silence for what is new. An answer is kept only if its blocks link up from what was asked
-//! to a certified block.
+//! **Sync** (`sync.rs`): ask one peer at a time for what certificates speak of and is not known,
+//!   and
+//! after a silence for what is new. An answer is kept only if its blocks link up from what was
+//! asked to a certified block.
 //!
-//! **Recovery** (`state.rs`): return to the view after the highest certificate, and say again what is
+//! **Recovery** (`state.rs`): return to the view after the highest certificate, and say again what
+//!   is
 //! recorded of it.
 //!
 //! # Why it does not fork
@@ -55,20 +58,20 @@
 //! Within an epoch let QC_v certify x, and QC_{v+1} certify y, whose justify is QC_v. Every honest
 //! voter of y knew QC_v when it voted, and whoever has signed a time-out for a view >= v+1 votes in
 //! no view <= that afterwards. Two quorums share an honest validator; so each TC for a view >= v+1
-//! names a QC of a view >= v, and by rule 3 every block certified after v extends x, by induction on
-//! views. A 2-chain of consecutive views is therefore final, and so is a 3-chain. The argument needs
-//! that an honest validator votes once in a view, and that what it has signed survives its crashes:
-//! the record is written before the signature exists (speak-after-persist).
+//! names a QC of a view >= v, and by rule 3 every block certified after v extends x, by induction
+//! on views. A 2-chain of consecutive views is therefore final, and so is a 3-chain. The argument
+//! needs that an honest validator votes once in a view, and that what it has signed survives its
+//! crashes: the record is written before the signature exists (speak-after-persist).
 //!
 //! # Deviations from the papers
 //!
 //! - There is no lock variable (HotStuff, PODC 2019, algorithm 2): rule 3, Jolteon's, makes it
 //!   redundant.
-//! - A time-out carries the last vote, and time-outs of blocking power are joined: with n = 4 and one
-//!   crashed, plain chained HotStuff never sees three consecutive QCs (BeeGees, PODC 2023).
+//! - A time-out carries the last vote, and time-outs of blocking power are joined: with n = 4 and
+//!   one crashed, plain chained HotStuff never sees three consecutive QCs (BeeGees, PODC 2023).
 //! - Back-off falls back only with commits, not with every QC.
-//! - Seeing any proposal, vote or time-out of an idle view ends its idleness: a proposal that is lost
-//!   on its way to most replicas would else cost them all `max_idle`.
+//! - Seeing any proposal, vote or time-out of an idle view ends its idleness: a proposal that is
+//!   lost on its way to most replicas would else cost them all `max_idle`.
 //! - The validator set does not change yet: a block that would is refused, and says so.
 //!
 //! # Bounds

@@ -142,8 +142,8 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
-    /// The state that `durable` implies, at the time `now`. The step says again what was being said:
-    /// a vote, time-out or proposal of the view that it returns to, the same bytes.
+    /// The state that `durable` implies, at the time `now`. The step says again what was being
+    /// said: a vote, time-out or proposal of the view that it returns to, the same bytes.
     pub fn recover(config: Config, durable: Durable, now: Time) -> Step {
         let Durable {
             voting_record,

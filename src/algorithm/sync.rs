@@ -239,8 +239,8 @@ impl Algorithm {
         let set = &self.validator_sets[self.epoch.0 as usize];
         let now = self.now;
         let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
-        // A peer that has failed waits for its turn: a silent liar would else be asked each time that
-        // it speaks of what it withholds.
+        // A peer that has failed waits for its turn: a silent liar would else be asked each time
+        // that it speaks of what it withholds.
         let has_failed = |peer: &ValidatorAddress| self.sync.back_off.contains_key(peer);
         let hint = self
             .sync

@@ -241,8 +241,8 @@ impl Verifier {
         )
     }
 
-    /// A QC is valid iff its slots match the set of its epoch, every signature present verifies, and
-    /// their power is a quorum. The genesis QC is valid by equality only.
+    /// A QC is valid iff its slots match the set of its epoch, every signature present verifies,
+    /// and their power is a quorum. The genesis QC is valid by equality only.
     fn qc(&mut self, qc: &QuorumCertificate) -> Result<(), Refusal> {
         if qc.view_num.0 == 0 {
             let same = *qc == QuorumCertificate::genesis(self.genesis);

@@ -11,8 +11,8 @@
 //! is the only one that writes; who asks her where she is reads what she has published. All
 //! signals are blocked in these threads: they belong to the host.
 //!
-//! Life: [`Replica::open`], `start` once, `stop`, drop. A replica that cannot go on (its disk fails)
-//! halts: it falls silent, keeps the reason, and wakes all who wait.
+//! Life: [`Replica::open`], `start` once, `stop`, drop. A replica that cannot go on (its disk
+//! fails) halts: it falls silent, keeps the reason, and wakes all who wait.
 
 mod alice;
 mod app_thread;

@@ -3,8 +3,8 @@
 //! verified is remembered.
 //!
 //! ```text
-//!   judge (before the signatures)  -> drop it, or: New | Second (another one of its signer is here)
-//!   verify
+//!   judge (before the signatures)  -> drop it, or: New | Second (another one of its signer is
+//!   here) verify
 //!   record (after them)
 //! ```
 //!
@@ -13,8 +13,8 @@
 //!   TC on the way. So the first that comes from the leader itself passes whatever others have
 //!   passed on, and of theirs [`RELAYED_MAX`] variants do.
 //! - A time-out changes while its view lasts (it carries the highest QC of the moment), and is said
-//!   again: [`VARIANTS_MAX`] per signer and view, the same bytes again after [`REPEAT_INTERVAL`]. Out
-//!   of the window it only tells who is behind: one in [`REPEAT_INTERVAL`].
+//!   again: [`VARIANTS_MAX`] per signer and view, the same bytes again after [`REPEAT_INTERVAL`].
+//!   Out of the window it only tells who is behind: one in [`REPEAT_INTERVAL`].
 //! - A certificate is judged whatever its view; the same bytes again after [`REPEAT_INTERVAL`].
 //!
 //! What has verified and contradicts what its signer has said before is an equivocation.

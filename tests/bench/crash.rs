@@ -277,7 +277,8 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
 
 fn table(seen: &Seen, lines: &[Line]) -> Table {
     let title = format!(
-        "one of {REPLICAS} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; base time-out {} ms",
+        "one of {REPLICAS} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; \
+         base time-out {} ms",
         seen.saturation_per_s,
         CHAIN.base_timeout.as_millis()
     );

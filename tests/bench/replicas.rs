@@ -159,7 +159,8 @@ fn print_floor(payload_bytes: usize, seconds: f64) {
     let duration = Duration::from_secs_f64(seconds);
     let result = cluster::run_floor(payload_bytes, NORMAL.warm_up, duration);
     println!(
-        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, {:.0} us CPU a block",
+        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, \
+         {:.0} us CPU a block",
         result.blocks_per_s,
         report::ms(result.latency.quantile_us(0.5)),
         report::ms(result.latency.quantile_us(0.99)),

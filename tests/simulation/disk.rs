@@ -232,6 +232,13 @@ impl SimDisk {
         self.chain.len() as u64 - 1
     }
 
+    /// Of the highest block, committed or not.
+    pub fn height_stored(&self) -> u64 {
+        let pending = self.pending.iter();
+        let heights = pending.map(|hash| self.blocks[hash].block.header.height.0);
+        heights.max().unwrap_or(0).max(self.height())
+    }
+
     /// The view of the last block committed.
     pub fn committed_view(&self) -> u64 {
         self.blocks
@@ -306,9 +313,9 @@ impl SimDisk {
         })
     }
 
-    /// What a sync server answers: the blocks that follow `after` on the branch to `wanted`, else to
-    /// the block of the highest QC, and the certificate of the last. `None` if no branch here leads
-    /// from `after` to either. The asker may have committed further than this replica.
+    /// What a sync server answers: the blocks that follow `after` on the branch to `wanted`, else
+    /// to the block of the highest QC, and the certificate of the last. `None` if no branch here
+    /// leads from `after` to either. The asker may have committed further than this replica.
     pub fn blocks_after(
         &self,
         after: &BlockHash,
@@ -316,7 +323,8 @@ impl SimDisk {
         limit: usize,
     ) -> Option<(Vec<Block>, Vec<QuorumCertificate>)> {
         let (highest, head) = (self.highest_qc.block_hash, self.head());
-        // The block of the highest QC may be missing here: then the committed chain is all there is.
+        // The block of the highest QC may be missing here: then the committed chain is all there
+        // is.
         let targets = wanted.into_iter().chain([&highest, &head]);
         let branch = targets
             .flat_map(|target| self.branch(after, target))

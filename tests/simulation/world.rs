@@ -347,7 +347,7 @@ impl World {
                 response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
                 interval: Duration::from_nanos(sync_interval(&self.setup)),
             },
-            limits: Limits::default(),
+            limits: self.setup.limits,
         };
         self.say(index, || "starts".into());
         if self.replicas[index].is_correct {
@@ -588,7 +588,7 @@ impl World {
             return;
         }
         let memory = algorithm.durable();
-        let limits = Limits::default();
+        let limits = self.setup.limits;
         let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
         // Beyond `pending_blocks_max` only empty blocks, and of those so many.
         let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR;
@@ -756,6 +756,7 @@ impl World {
 
     fn serve(&mut self, server: usize, client: usize, request: &SyncRequest) {
         let limit = (request.limit as usize).min(BLOCKS_PER_RESPONSE_MAX);
+        let limit = limit.min(self.setup.served_blocks_max);
         let disk = &self.replicas[server].disk;
         let after = request.highest_committed_block;
         let answer = disk.blocks_after(&after, request.wanted.as_ref(), limit);
@@ -771,7 +772,8 @@ impl World {
 
     // --- the app and its host ---
 
-    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is asked.
+    /// The app is on a thread of its own: it looks at the disk when it answers, not when it is
+    /// asked.
     fn ask_app(&mut self, index: usize, step: &mut Step) {
         for effect in step.take_effects() {
             let replica = &mut self.replicas[index];
@@ -989,6 +991,10 @@ impl World {
             Some(self.true_time(replica, deadline).saturating_sub(self.now))
         };
         let highest_qc = |replica: usize| self.replicas[replica].disk.highest_qc.rank().view.0;
+        let heights = self
+            .replicas
+            .iter()
+            .map(|replica| replica.disk.height_stored());
         let committed = |replica: usize| self.replicas[replica].disk.committed_view();
         Standing {
             wait: self.survivors().filter_map(deadline).max().unwrap_or(0),
@@ -997,6 +1003,7 @@ impl World {
                 .max()
                 .unwrap_or(0),
             qc_view_min: self.survivors().map(highest_qc).min().unwrap_or(0),
+            missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
     }
