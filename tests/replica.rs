@@ -508,7 +508,7 @@ fn the_last_handle_may_be_dropped_inside_a_callback() {
     let replica = cluster.open(0);
     replica.start().unwrap();
     *last.lock().unwrap() = cluster.replicas[0].take();
-    cluster.apps[0].work.store(1, Ordering::SeqCst);
+    cluster.apps[0].until.store(1, Ordering::SeqCst);
     replica.notify().unwrap();
     drop(replica);
     eventually("the callback drops it", || dropped.load(Ordering::SeqCst));
@@ -737,7 +737,7 @@ fn messages_can_be_pushed_in() {
     }
     replicas.iter().for_each(|replica| replica.start().unwrap());
     *cluster.apps[0].replica.lock().unwrap() = Arc::downgrade(&replicas[0]);
-    cluster.apps[0].work.store(30, Ordering::SeqCst);
+    cluster.apps[0].until.store(30, Ordering::SeqCst);
     replicas[0].notify().unwrap();
     replicas.iter().for_each(|replica| await_count(replica, 30));
 }
