@@ -1033,7 +1033,7 @@ hotstuff_status hotstuff_config_set_vote_to(hotstuff_config *cfg,
  * @param request_limit        blocks asked for at once, 1 to 1024
  * @param response_timeout_ms  milliseconds that a peer has to answer, 1 to 86400000 (a day)
  * @retval HOTSTUFF_E_NULL              `cfg` is NULL
- * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges; neither is set
  */
 HOTSTUFF_API
 HOTSTUFF_NODISCARD
@@ -1074,7 +1074,7 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  *
  * @param cfg    the config
  * @param name   one of these names
- * @param value  its value; numbers are decimal digits
+ * @param value  its value; numbers are decimal digits, times in milliseconds, sizes in bytes
  * @retval HOTSTUFF_E_NULL              an argument is NULL
  * @retval HOTSTUFF_E_UNSUPPORTED       this library knows no option of that name
  * @retval HOTSTUFF_E_INVALID_ARGUMENT  the option has no such value; nothing is changed

@@ -99,6 +99,10 @@ impl Algorithm {
             return;
         }
         match self.check_proposal(response) {
+            Ok(Some((data, _))) if !self.has_room(data.len() as u64) => {
+                self.is_notified = true; // the work is still there
+                self.propose(Data::empty(), StateUpdates::new());
+            }
             Ok(Some((data, updates))) => self.propose(data, updates),
             Ok(None) if self.is_idle() => self.defer(),
             Ok(None) => self.propose(Data::empty(), StateUpdates::new()),

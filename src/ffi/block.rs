@@ -32,6 +32,11 @@ enum Held {
     Lent(NonNull<Block>),
 }
 
+// SAFETY: a lent block is only read, and `lent` was promised that it is there.
+unsafe impl Send for Held {}
+// SAFETY: likewise.
+unsafe impl Sync for Held {}
+
 impl NamedBlock {
     /// A block whose name is known.
     pub(super) fn named(hash: BlockHash, block: Block) -> Self {

@@ -634,7 +634,7 @@ pub unsafe extern "C" fn hotstuff_config_set_vote_to(
 /// @param request_limit        blocks asked for at once, 1 to 1024
 /// @param response_timeout_ms  milliseconds that a peer has to answer, 1 to 86400000 (a day)
 /// @retval HOTSTUFF_E_NULL              `cfg` is NULL
-/// @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  out of these ranges; neither is set
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hotstuff_config_set_sync(
@@ -645,6 +645,7 @@ pub unsafe extern "C" fn hotstuff_config_set_sync(
     // SAFETY: the header's rules: NULL, or a living config.
     unsafe {
         change(cfg, |_, settings| {
+            within_u32("sync response_timeout_ms", response_timeout_ms, 1, DAY_MS)?;
             settings.set_sync_request_limit(request_limit)?;
             settings.set_sync_response_timeout_ms(response_timeout_ms)
         })

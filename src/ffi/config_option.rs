@@ -32,7 +32,7 @@ use super::*;
 ///
 /// @param cfg    the config
 /// @param name   one of these names
-/// @param value  its value; numbers are decimal digits
+/// @param value  its value; numbers are decimal digits, times in milliseconds, sizes in bytes
 /// @retval HOTSTUFF_E_NULL              an argument is NULL
 /// @retval HOTSTUFF_E_UNSUPPORTED       this library knows no option of that name
 /// @retval HOTSTUFF_E_INVALID_ARGUMENT  the option has no such value; nothing is changed

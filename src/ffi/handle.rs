@@ -12,8 +12,8 @@ use super::{HOTSTUFF_E_INVALID_ARGUMENT, HOTSTUFF_E_NULL, HOTSTUFF_E_POISONED};
 pub(super) trait Noun {
     /// Four letters that no other noun has.
     const MAGIC: u32;
-    /// What is behind the pointer.
-    type Value;
+    /// What is behind the pointer: C may use it on any thread, and on several at once.
+    type Value: Send + Sync;
 }
 
 /// The magic word of four letters.

@@ -217,6 +217,7 @@ fn table(data_bytes: usize, lines: &[Line]) -> Table {
         "p50 ms",
         "p99 ms",
         "CPU us/block",
+        "syncs/block",
         "time-outs",
     ];
     let mut table = Table::new(&title, &head);

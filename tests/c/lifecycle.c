@@ -332,6 +332,63 @@ static void notify_wakes_an_idle_chain(void)
     nodes_done(&self, 1);
 }
 
+static int32_t propose_much(node *self, const hotstuff_propose_block_request *request,
+                            hotstuff_updates *updates)
+{
+    static const uint8_t much[1 << 20] = {1};
+    hotstuff_hash prev;
+    int32_t status = honest_propose(self, request, updates);
+    hotstuff_propose_block_request_prev_block(request, &prev); /* a key that was never there */
+    if (status == HOTSTUFF_OK)
+        status = hotstuff_updates_set_state(updates, prev.bytes, 32, much, sizeof much);
+    return status;
+}
+
+static void a_full_map_halts_it_and_a_larger_one_lets_it_go_on(void)
+{
+    node self;
+    hotstuff_config *cfg;
+    hotstuff_error *err = NULL;
+    hotstuff_block *block = NULL;
+    hotstuff_block_tree *tree = NULL;
+    hotstuff_replica_info info;
+    uint64_t height;
+
+    nodes_init(&self, 1);
+    self.propose = propose_much;
+    cfg = node_config(&self);
+    OK(hotstuff_config_set_map_size(cfg, 16 << 20));
+    node_open(&self, cfg, NULL);
+    node_listen(&self);
+    node_start(&self);
+    EXPECT_ERROR(HOTSTUFF_E_HALTED, "map", err, hotstuff_replica_wait(self.replica, 60000, &err));
+    EVENTUALLY(self.events[HOTSTUFF_EVENT_FATAL] == 1);
+    EXPECT(HOTSTUFF_E_HALTED, hotstuff_replica_notify(self.replica));
+    EXPECT(HOTSTUFF_E_HALTED, hotstuff_replica_wait_committed(self.replica, 100000, 60000));
+    EXPECT(HOTSTUFF_E_HALTED, hotstuff_replica_next_committed(self.replica, 0, 60000, &block));
+    EXPECT(HOTSTUFF_E_HALTED,
+           hotstuff_replica_deliver(self.replica, &self.address, (const uint8_t *)"x", 1));
+    OK(hotstuff_replica_snapshot(self.replica, &tree));
+    CHECK(count_in(tree) > 0);
+    hotstuff_block_tree_free(tree);
+    hotstuff_replica_info_init(&info, sizeof info);
+    OK(hotstuff_replica_get_info(self.replica, &info));
+    CHECK(info.halted == 1 && info.committed_height > 0);
+    height = info.committed_height;
+    nodes_stop(&self, 1);
+
+    self.propose = (propose_fn)0;
+    self.callbacks_after_destroy = 0;
+    self.app_destroyed = self.network_destroyed = 0;
+    cfg = node_config(&self);
+    OK(hotstuff_config_set_create(cfg, false));
+    node_open(&self, cfg, NULL);
+    node_start(&self);
+    OK(hotstuff_replica_wait_committed(self.replica, height + 3, 20000));
+    nodes_stop(&self, 1);
+    nodes_done(&self, 1);
+}
+
 int main(int argc, char **argv)
 {
     int times = argc > 1 ? atoi(argv[1]) : 100;
@@ -341,5 +398,6 @@ int main(int argc, char **argv)
     opened_and_closed_many_times_it_goes_on_where_it_was(times);
     four_replicas_agree_over_a_push_network();
     notify_wakes_an_idle_chain();
+    a_full_map_halts_it_and_a_larger_one_lets_it_go_on();
     return checks_done("lifecycle");
 }
