@@ -28,7 +28,7 @@ pub struct Machine {
 }
 
 /// Whether some cases leave next to no room for pending blocks.
-const SMALL_LIMITS: bool = false;
+const SMALL_LIMITS: bool = true;
 
 #[derive(Clone, Debug)]
 pub struct Setup {
