@@ -27,6 +27,9 @@ pub struct Machine {
     pub group_per_mille: u64,
 }
 
+/// Whether some cases leave next to no room for pending blocks.
+const SMALL_LIMITS: bool = true;
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
@@ -132,7 +135,7 @@ impl Setup {
         setup.machines = random_machines(replicas, base, rng);
         setup.load_every = base * rng.within(1, 30) / 4;
         setup.served_blocks_max = *rng.pick(&[3, 10, usize::MAX]);
-        if rng.chance(150) {
+        if rng.chance(150) && SMALL_LIMITS {
             setup.limits.pending_blocks_max = rng.within(4, 20) as usize;
             setup.limits.pending_bytes_max = rng.within(256, 1_024);
         }
