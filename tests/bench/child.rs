@@ -296,7 +296,7 @@ fn genesis(settings: &ReplicaSettings) -> Genesis {
 }
 
 fn config(settings: &ReplicaSettings, key: KeyPair) -> ReplicaConfig {
-    let base_ms = settings.chain.base_timeout.as_millis() as u32;
+    let base_ms = settings.chain.base_timeout_ms;
     ReplicaConfig {
         genesis: genesis(settings),
         signer: Some((key.address(), Arc::new(key))),
