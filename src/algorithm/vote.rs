@@ -355,9 +355,9 @@ impl Algorithm {
     /// Whether a block with so much data may be added. Branches off the highest QC's go first: what
     /// is certified of them can be fetched again.
     ///
-    /// While the highest QC's block is being fetched, `parent` is on the way to it. A certified block
-    /// has twice the room: a quorum had room for it, and without it nothing here is ever committed,
-    /// so the room would never come back.
+    /// While the highest QC's block is being fetched, `parent` is on the way to it. A certified
+    /// block has twice the room: a quorum had room for it, and without it nothing here is ever
+    /// committed, so the room would never come back.
     pub(super) fn has_room(
         &mut self,
         parent: BlockHash,
