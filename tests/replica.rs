@@ -60,6 +60,45 @@ fn connects_to_every_validator_but_itself() {
     cluster.replicas.clear();
 }
 
+/// Of each thread of this process that the library has started: its name and blocked signals.
+fn blocked_signals() -> Vec<(String, u64)> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).ok();
+    let of_task = |task: std::fs::DirEntry| {
+        let name = read(task.path().join("comm"))?.trim().to_owned();
+        let status = read(task.path().join("status"))?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:"))?;
+        Some((name, u64::from_str_radix(mask.trim(), 16).ok()?))
+    };
+    let masks = tasks.filter_map(|task| of_task(task.ok()?));
+    masks
+        .filter(|(name, _)| name.starts_with("hotstuff-"))
+        .collect()
+}
+
+#[test]
+fn the_hosts_signals_do_not_land_on_the_threads() {
+    let mut cluster = Cluster::new(1);
+    let replica = cluster.open(0);
+    replica.set_events(Box::new(|_| {})).unwrap();
+    replica.start().unwrap();
+    let signals = [1, 2, 3, 10, 12, 13, 14, 15, 17]; // HUP INT QUIT USR1 USR2 PIPE ALRM TERM CHLD
+    let wanted: u64 = signals.iter().map(|signal| 1 << (signal - 1)).sum();
+    let threads =
+        ["alice", "app", "events", "filter", "sync"].map(|name| format!("hotstuff-{name}"));
+    eventually("all five threads run", || {
+        let seen = blocked_signals();
+        threads
+            .iter()
+            .all(|thread| seen.iter().any(|(name, _)| name == thread))
+    });
+    for (name, blocked) in blocked_signals() {
+        assert_eq!(blocked & wanted, wanted, "{name}: {blocked:x}");
+    }
+}
+
 #[test]
 fn work_in_an_idle_chain_waits_for_nobody() {
     let cluster = Cluster::new(4).start_all();
@@ -74,7 +113,9 @@ fn work_in_an_idle_chain_waits_for_nobody() {
 
 #[test]
 fn a_stopped_replica_catches_up() {
-    let mut cluster = Cluster::new(4).start_all();
+    let mut cluster = Cluster::new(4);
+    cluster.base_ms = 100; // for a while one of four is dead
+    let mut cluster = cluster.start_all();
     cluster.give_work(0, 20);
     cluster.await_count(20);
     cluster.stop(3);
@@ -170,6 +211,7 @@ fn bytes(vote: Vote) -> Vec<u8> {
 #[test]
 fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
     let mut cluster = Cluster::new(4);
+    cluster.base_ms = 100; // one of four is dead
     (0..3).for_each(|i| drop(cluster.start(i)));
     let (victim, liar) = (cluster.address(0), cluster.address(3));
     let genesis = cluster.genesis.hash();
@@ -266,6 +308,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
 #[test]
 fn a_flood_costs_the_peer_that_sends_it() {
     let mut cluster = Cluster::new(4);
+    cluster.base_ms = 100; // one of four is dead
     (0..3).for_each(|i| drop(cluster.start(i)));
     let (victim, flooder) = (cluster.address(0), cluster.address(3));
     let genesis = cluster.genesis.hash();
@@ -311,6 +354,7 @@ fn a_flood_costs_the_peer_that_sends_it() {
 #[test]
 fn the_sync_server_answers_within_its_limits() {
     let mut cluster = Cluster::new(4);
+    cluster.base_ms = 100; // one of four is dead
     cluster.apps[0].padding = 48 << 10; // so that not all blocks fit in one message
     (0..3).for_each(|i| drop(cluster.start(i)));
     cluster.give_work(0, 30);
@@ -464,7 +508,7 @@ fn the_last_handle_may_be_dropped_inside_a_callback() {
     let replica = cluster.open(0);
     replica.start().unwrap();
     *last.lock().unwrap() = cluster.replicas[0].take();
-    cluster.apps[0].work.store(1, Ordering::SeqCst);
+    cluster.apps[0].until.store(1, Ordering::SeqCst);
     replica.notify().unwrap();
     drop(replica);
     eventually("the callback drops it", || dropped.load(Ordering::SeqCst));
@@ -630,10 +674,12 @@ fn events_come_in_order_and_what_overflows_is_counted() {
     assert_eq!(lost, replica.metrics().events_dropped);
 }
 
+type Others = Arc<Mutex<Vec<(ValidatorAddress, Weak<Replica>)>>>;
+
 /// A network without a `receive`: what is sent is pushed into the other replica.
 struct Push {
     address: ValidatorAddress,
-    others: Arc<Mutex<Vec<(ValidatorAddress, Weak<Replica>)>>>,
+    others: Others,
     refused: Arc<AtomicU64>,
 }
 
@@ -691,7 +737,7 @@ fn messages_can_be_pushed_in() {
     }
     replicas.iter().for_each(|replica| replica.start().unwrap());
     *cluster.apps[0].replica.lock().unwrap() = Arc::downgrade(&replicas[0]);
-    cluster.apps[0].work.store(30, Ordering::SeqCst);
+    cluster.apps[0].until.store(30, Ordering::SeqCst);
     replicas[0].notify().unwrap();
     replicas.iter().for_each(|replica| await_count(replica, 30));
 }

@@ -46,7 +46,7 @@ impl Algorithm {
                 }
             }
             _ => {
-                if self.has_room(1) {
+                if self.has_room(self.highest_qc.block_hash, 1, false) {
                     self.ask_app();
                 } else {
                     self.propose(Data::empty(), StateUpdates::new());
@@ -99,6 +99,10 @@ impl Algorithm {
             return;
         }
         match self.check_proposal(response) {
+            Ok(Some((data, _))) if !self.has_room(prev_block, data.len() as u64, false) => {
+                self.is_notified = true; // the work is still there
+                self.propose(Data::empty(), StateUpdates::new());
+            }
             Ok(Some((data, updates))) => self.propose(data, updates),
             Ok(None) if self.is_idle() => self.defer(),
             Ok(None) => self.propose(Data::empty(), StateUpdates::new()),

@@ -33,6 +33,9 @@ pub(super) struct Sync {
     /// Who spoke of it, and so may have it.
     hint: Option<ValidatorAddress>,
     in_flight: Option<InFlight>,
+    /// Where the last answer ended, if it did not lead to what is wanted: the next question goes on
+    /// from there, while that block is known.
+    cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
     back_off: BTreeMap<ValidatorAddress, BackOff>,
@@ -69,6 +72,7 @@ impl Sync {
             wanted_since: now,
             hint: None,
             in_flight: None,
+            cursor: None,
             fetched: VecDeque::new(),
             back_off: BTreeMap::new(),
             turn: 0,
@@ -113,6 +117,7 @@ impl Sync {
             .is_some_and(|(rank, wanted)| wanted == *hash || rank <= head)
         {
             self.wanted = None;
+            self.cursor = None;
         }
     }
 
@@ -175,6 +180,7 @@ impl Sync {
         };
         self.back_off.insert(peer, back_off);
         self.hint = None;
+        self.cursor = None;
     }
 
     fn is_ready(&self, peer: &ValidatorAddress, now: Time) -> bool {
@@ -208,9 +214,10 @@ impl Algorithm {
         let Some(peer) = self.choose_peer() else {
             return;
         };
-        let asked = self.tree.head().hash;
-        let deadline = self.now.after(self.config.sync.response_timeout);
+        let cursor = self.sync.cursor.filter(|hash| self.tree.knows(hash));
+        let asked = cursor.unwrap_or(self.tree.head().hash);
         let wanted = self.sync.wanted();
+        let deadline = self.now.after(self.config.sync.response_timeout);
         self.sync.in_flight = Some(InFlight {
             peer,
             asked,
@@ -218,12 +225,10 @@ impl Algorithm {
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
-        // What is pending here lies between the asked block and what is new.
-        let known = u32::try_from(self.tree.blocks()).unwrap_or(u32::MAX);
-        let limit = self.config.sync.request_limit.saturating_add(known);
+        let limit = self.config.sync.request_limit;
         let request = SyncRequest {
             highest_committed_block: asked,
-            limit: limit.min(BLOCKS_PER_RESPONSE_MAX as u32),
+            limit: limit.clamp(1, BLOCKS_PER_RESPONSE_MAX as u32),
             wanted,
         };
         if request.wanted.is_some() && !self.sync.is_catching_up {
@@ -351,6 +356,7 @@ impl Algorithm {
             return;
         }
         let head = self.tree.head().height;
+        let end = hashed.back().map(|(hash, _)| *hash);
         let is_new = |(hash, block): &(BlockHash, Block)| {
             block.header.height > head && !self.tree.knows(hash)
         };
@@ -360,12 +366,13 @@ impl Algorithm {
             .is_none_or(|(_, block)| self.tree.knows(&block.header.parent()));
         if !joins {
             self.fail_sync(from, "its blocks do not continue the chain");
-        } else if fetched.is_empty() && self.sync.wanted.is_some() {
+        } else if end.is_none() && self.sync.wanted.is_some() {
             self.fail_sync(from, "it does not have the block either");
         } else {
             self.sync.in_flight = None;
             self.sync.back_off.remove(&from);
             self.sync.hint = Some(from);
+            self.sync.cursor = end;
             self.sync.fetched = fetched;
         }
     }

@@ -210,7 +210,8 @@ impl Algorithm {
     }
 
     fn judge_checked(&mut self, candidate: Candidate, is_sync: bool) -> bool {
-        if !self.has_room(candidate.block.data.len() as u64) {
+        let parent = candidate.block.header.parent();
+        if !self.has_room(parent, candidate.block.data.len() as u64, is_sync) {
             self.events.push(Event::TooManyPending {
                 blocks: self.tree.blocks(),
             });
@@ -353,24 +354,45 @@ impl Algorithm {
 
     /// Whether a block with so much data may be added. Branches off the highest QC's go first: what
     /// is certified of them can be fetched again.
-    pub(super) fn has_room(&mut self, data_bytes: u64) -> bool {
-        if self.is_within_limits(data_bytes) {
+    ///
+    /// While the highest QC's block is being fetched, `parent` is on the way to it. A certified
+    /// block has twice the room: a quorum had room for it, and without it nothing here is ever
+    /// committed, so the room would never come back.
+    pub(super) fn has_room(
+        &mut self,
+        parent: BlockHash,
+        data_bytes: u64,
+        is_certified: bool,
+    ) -> bool {
+        if self.is_within_limits(data_bytes, 1) {
             return true;
         }
         let tip = self.highest_qc.block_hash;
-        let keep = self.record.voted.map_or(tip, |vote| vote.block_hash);
+        let tip = match self.tree.knows(&tip) {
+            true => tip,
+            false if is_certified => parent,
+            false => return false,
+        };
+        let voted = self
+            .record
+            .voted
+            .filter(|vote| vote.rank() > self.highest_qc.rank());
+        let keep = voted.map_or(tip, |vote| vote.block_hash);
         let dropped = self.tree.drop_side_branches(tip, keep);
         self.writes
             .extend(dropped.into_iter().map(|hash| Write::DropBlock { hash }));
-        self.is_within_limits(data_bytes)
+        self.tree.knows(&parent)
+            && self.is_within_limits(data_bytes, if is_certified { 2 } else { 1 })
     }
 
-    fn is_within_limits(&self, data_bytes: u64) -> bool {
+    fn is_within_limits(&self, data_bytes: u64, times: usize) -> bool {
         let Limits {
             pending_blocks_max,
             pending_bytes_max,
             ..
         } = self.config.limits;
+        let pending_blocks_max = pending_blocks_max.saturating_mul(times);
+        let pending_bytes_max = pending_bytes_max.saturating_mul(times as u64);
         let blocks_max = match data_bytes {
             0 => pending_blocks_max.saturating_mul(Limits::EMPTY_FACTOR),
             _ => pending_blocks_max,

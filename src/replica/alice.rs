@@ -25,7 +25,7 @@ use crate::algorithm::{
 };
 use crate::app::BlockTreeSnapshot;
 use crate::block_tree::{BlockTree, BlockTreeReader, Unwritten};
-use crate::messages::{Message, SyncMessage};
+use crate::messages::{Message, ProgressMessage, SyncMessage, Vote};
 use crate::types::{codec, Block, BlockHash, StateUpdate, Time};
 
 use super::app_thread::{no_answer, Question};
@@ -40,6 +40,8 @@ use super::Info;
 const GROUP_COMMIT_WAIT_TRANSACTIONS: u32 = 2;
 const GROUP_COMMIT_WAIT_MESSAGE: Duration = Duration::from_micros(500);
 pub(super) const GROUP_COMMIT_WAIT_MAX: Duration = Duration::from_millis(10);
+/// Own votes on their way to the filter.
+pub(super) const OWN_VOTES_MAX: usize = 64;
 /// Inputs that one transaction takes in.
 pub(super) const GROUP_INPUTS_MAX: usize = 64;
 /// Bytes of blocks and updates that one transaction takes in before it is closed.
@@ -73,6 +75,8 @@ pub(super) struct Alice {
     pub(super) app: Sender<Question>,
     /// Own votes, and answers that need no app: before anything else.
     pub(super) own: VecDeque<Input>,
+    /// Own votes, for the filter, which would else check their signatures in certificates.
+    pub(super) own_votes: Sender<Vote>,
     /// Inputs taken in a row after the deadline.
     pub(super) late: usize,
     /// What a transaction takes, lately.
@@ -227,6 +231,9 @@ impl Alice {
             events,
             unsigned,
         } = dispatch;
+        for vote in inputs.iter().filter_map(own_vote) {
+            let _ = self.own_votes.try_send(*vote); // without it, a signature is checked
+        }
         let others = others(&algorithm);
         messages
             .iter()
@@ -290,6 +297,16 @@ impl Alice {
         let lost = self.shared.events.report(events, warnings);
         self.shared.counters.events_dropped.add(lost);
         fatal.map_or(Ok(()), Err)
+    }
+}
+
+fn own_vote(input: &Input) -> Option<&Vote> {
+    match input {
+        Input::Progress { message, .. } => match message.message() {
+            ProgressMessage::Vote(vote) => Some(vote),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

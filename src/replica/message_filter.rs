@@ -13,12 +13,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::algorithm::verify::{Refusal, Verifier};
 use crate::algorithm::Input;
 use crate::messages::{
     Message, MessageKind, Nudge, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
+    Vote,
 };
 use crate::types::{codec, TimeoutCertificate, ValidatorAddress};
 
@@ -44,6 +45,8 @@ pub(super) struct MessageFilter {
     pub(super) peers: Peers,
     pub(super) window: Window,
     pub(super) sync_server: Sender<Job>,
+    /// Votes that this replica has just signed.
+    pub(super) own_votes: Receiver<Vote>,
 }
 
 impl MessageFilter {
@@ -117,6 +120,7 @@ impl MessageFilter {
         message: ProgressMessage,
         bytes: &[u8],
     ) -> Result<(), Reason> {
+        self.take_own_votes();
         let now = self.shared.clock.now();
         let place = self.shared.published.place();
         let novelty = self.window.judge(now, place, &from, &message, bytes)?;
@@ -132,6 +136,14 @@ impl MessageFilter {
         self.window
             .record(now, place.at, &from, message.message(), bytes);
         self.pass(Input::Progress { from, message }, ticket)
+    }
+
+    /// One's own signatures come back in certificates: they need no check.
+    fn take_own_votes(&mut self) {
+        while let Ok(vote) = self.own_votes.try_recv() {
+            self.verifier.trust(&vote);
+            self.window.record_own(&vote);
+        }
     }
 
     fn sync_request(&mut self, from: ValidatorAddress, request: SyncRequest) -> Result<(), Reason> {

@@ -31,6 +31,8 @@ pub(super) enum Reason {
     LongPast,
     /// It has been passed on before.
     Duplicate,
+    /// A vote for what has its quorum already.
+    NotNeeded,
     /// Its signer has said something else in the same view.
     Equivocation,
     /// More of its kind, signer and view than anyone needs.
@@ -67,6 +69,7 @@ impl fmt::Display for Reason {
             Reason::FarAhead => "too far ahead",
             Reason::LongPast => "long past",
             Reason::Duplicate => "duplicate",
+            Reason::NotNeeded => "not needed",
             Reason::Equivocation => "equivocation",
             Reason::TooMany => "too many variants",
             Reason::QueueFull => "queue full",

@@ -47,7 +47,7 @@ use crate::pacemaker::Pacemaker;
 use crate::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use crate::types::*;
 
-use self::alice::{Alice, ToAlice};
+use self::alice::{Alice, ToAlice, OWN_VOTES_MAX};
 use self::app_thread::{AppThread, QUESTIONS_MAX};
 use self::events::Handler;
 use self::message_filter::MessageFilter;
@@ -506,12 +506,17 @@ impl Opened {
             sync_server.run();
             Ok(())
         })?);
+        let (to_filter, own_votes) = crossbeam_channel::bounded(OWN_VOTES_MAX);
         let filter = MessageFilter {
             shared: shared.clone(),
             verifier: verifier(&config.genesis, &durable),
             peers: Peers::new(&validators, shared.message_bytes_max),
-            window: Window::new(config.limits.views_ahead_max),
+            window: Window::new(
+                config.limits.views_ahead_max,
+                config.genesis.validator_set.clone(),
+            ),
             sync_server: to_sync,
+            own_votes,
         };
         let alice = Alice {
             shared: shared.clone(),
@@ -521,6 +526,7 @@ impl Opened {
             inputs,
             app: ask,
             own: VecDeque::new(),
+            own_votes: to_filter,
             late: 0,
             transaction_time: Duration::ZERO,
             buffer: Vec::new(),

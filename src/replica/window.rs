@@ -8,7 +8,7 @@
 //!   record (after them)
 //! ```
 //!
-//! - A vote, a wake: one per signer and view.
+//! - A vote, a wake: one per signer and view; no vote for what has its quorum.
 //! - A proposal, a nudge: the leader's vote names the block, but anybody can strip or exchange the
 //!   TC on the way. So the first that comes from the leader itself passes whatever others have
 //!   passed on, and of theirs [`RELAYED_MAX`] variants do.
@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use crate::messages::{Certificate, Nudge, ProgressMessage, Propose, TimeoutVote, Vote, Wake};
 use crate::types::crypto::sha256;
-use crate::types::{Rank, Time, TimeoutCertificate, ValidatorAddress, VoteStatement};
+use crate::types::{
+    Rank, Time, TimeoutCertificate, Validator, ValidatorAddress, ValidatorSet, VoteStatement,
+};
 
 use super::metrics::Reason;
 use super::shared::Place;
@@ -43,6 +45,8 @@ pub(super) const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// What has been passed on.
 pub(super) struct Window {
     views_ahead_max: u64,
+    /// Whose votes make a quorum; of epoch 0, the only one there is yet.
+    validator_set: ValidatorSet,
     views: BTreeMap<Rank, Said>,
     /// Time-outs from outside of the window: when the last one passed.
     outside: BTreeMap<(ValidatorAddress, Route), Time>,
@@ -93,9 +97,10 @@ pub(super) enum Novelty {
 }
 
 impl Window {
-    pub(super) fn new(views_ahead_max: u64) -> Window {
+    pub(super) fn new(views_ahead_max: u64, validator_set: ValidatorSet) -> Window {
         Window {
             views_ahead_max,
+            validator_set,
             views: BTreeMap::new(),
             outside: BTreeMap::new(),
             certificates: VecDeque::new(),
@@ -163,11 +168,7 @@ impl Window {
         bytes: &[u8],
     ) {
         match message {
-            ProgressMessage::Vote(vote) => {
-                self.view(vote.rank())
-                    .votes
-                    .insert(vote.voter, vote.statement);
-            }
+            ProgressMessage::Vote(vote) => self.record_vote(vote),
             ProgressMessage::Wake(wake) => {
                 self.view(wake_rank(wake)).wakes.insert(wake.validator, ());
             }
@@ -179,6 +180,7 @@ impl Window {
                 let said = self.view(vote.rank()).proposals.entry(vote.voter);
                 said.or_insert_with(|| Proposed::new(vote))
                     .record(from, vote, timeout_certificate);
+                self.record_vote(vote); // the leader's own counts like any other
             }
             ProgressMessage::Nudge(Nudge {
                 vote,
@@ -209,10 +211,35 @@ impl Window {
             .get(&vote.rank())
             .and_then(|said| said.votes.get(&vote.voter))
         {
+            None if self.has_quorum(&vote.statement) => Err(Reason::NotNeeded),
             None => Ok(Novelty::New),
             Some(statement) if *statement == vote.statement => Err(Reason::Duplicate),
             Some(_) => Ok(Novelty::Second),
         }
+    }
+
+    /// Whether Alice has been given a quorum of votes for `statement`: one more changes nothing.
+    fn has_quorum(&self, statement: &VoteStatement) -> bool {
+        let Some(said) = self.views.get(&statement.rank()) else {
+            return false;
+        };
+        let power_of = |member: &Validator| match said.votes.get(&member.address) {
+            Some(said) if said == statement => member.power,
+            _ => 0,
+        };
+        let members = self.validator_set.members();
+        self.validator_set
+            .is_quorum(members.iter().map(power_of).sum())
+    }
+
+    /// Remembers a vote of one's own, which Alice has counted.
+    pub(super) fn record_own(&mut self, vote: &Vote) {
+        self.record_vote(vote);
+    }
+
+    fn record_vote(&mut self, vote: &Vote) {
+        let votes = &mut self.view(vote.rank()).votes;
+        votes.entry(vote.voter).or_insert(vote.statement);
     }
 
     fn judge_wake(&self, at: Rank, wake: &Wake) -> Result<Novelty, Reason> {
@@ -415,6 +442,29 @@ mod tests {
     const LEADER: ValidatorAddress = ValidatorAddress([1; 32]);
     const OTHER: ValidatorAddress = ValidatorAddress([2; 32]);
 
+    fn four() -> ValidatorSet {
+        let member = |i| Validator {
+            address: ValidatorAddress([i; 32]),
+            power: 1,
+        };
+        ValidatorSet::new((1..=4).map(member)).expect("four validators")
+    }
+
+    #[test]
+    fn a_vote_beyond_the_quorum_is_not_needed() {
+        let mut window = Window::new(32, four());
+        let by = |i, block| Vote {
+            voter: ValidatorAddress([i; 32]),
+            ..vote(10, block)
+        };
+        (1..=3).for_each(|i| window.record_own(&by(i, 1)));
+        assert_eq!(
+            window.judge_vote(at(10).at, &by(4, 1)),
+            Err(Reason::NotNeeded)
+        );
+        assert_eq!(window.judge_vote(at(10).at, &by(4, 2)), Ok(Novelty::New));
+    }
+
     fn at(view: u64) -> Place {
         let at = Rank {
             epoch: Epoch(0),
@@ -479,7 +529,7 @@ mod tests {
 
     #[test]
     fn one_vote_per_signer_and_view() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let message = |view, block| ProgressMessage::Vote(vote(view, block));
         let mut judge = |m| pass(&mut window, Time(0), at(10), OTHER, &m);
         assert_eq!(judge(message(10, 1)), Ok(Novelty::New));
@@ -491,7 +541,7 @@ mod tests {
 
     #[test]
     fn past_views_are_forgotten() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let old = ProgressMessage::Vote(vote(10, 1));
         assert_eq!(
             pass(&mut window, Time(0), at(26), LEADER, &old),
@@ -506,7 +556,7 @@ mod tests {
 
     #[test]
     fn relayed_variants_cannot_shut_out_the_leaders_own() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let mut judge = |from, tc| pass(&mut window, Time(0), at(10), from, &nudge(10, 1, tc));
         assert_eq!(judge(OTHER, None), Ok(Novelty::New), "stripped of its TC");
         assert_eq!(
@@ -533,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_time_out_is_passed_again_after_a_while() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let later = Time(0).after(REPEAT_INTERVAL);
         let mut judge = |now, m| pass(&mut window, now, at(10), LEADER, &m);
         assert_eq!(judge(Time(0), timeout(10, 0)), Ok(Novelty::New));
@@ -550,7 +600,7 @@ mod tests {
 
     #[test]
     fn time_outs_out_of_the_window_pass_rarely() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let mut judge = |now, from, m| pass(&mut window, now, at(100), from, &m);
         assert_eq!(judge(Time(0), LEADER, timeout(1, 0)), Ok(Novelty::New));
         assert_eq!(judge(Time(1), LEADER, timeout(2, 0)), Err(Reason::LongPast));
@@ -567,7 +617,7 @@ mod tests {
 
     #[test]
     fn certificates_pass_whatever_their_view() {
-        let mut window = Window::new(32);
+        let mut window = Window::new(32, four());
         let qc = |view| {
             let qc = QuorumCertificate {
                 view_num: ViewNumber(view),

@@ -278,7 +278,8 @@ impl Wire {
             let expected: usize = slices[..used].iter().map(|slice| slice.len()).sum();
             let accepted = self.tls.writer().write_vectored(&slices[..used])?;
             if accepted != expected {
-                return Err(ErrorKind::WriteZero.into()); // out of keys: a new connection has new ones
+                // Out of keys: a new connection has new ones.
+                return Err(ErrorKind::WriteZero.into());
             }
             rest = &rest[frames..];
         }

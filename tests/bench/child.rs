@@ -59,7 +59,8 @@ fn read_line<T: serde::de::DeserializeOwned>() -> Option<T> {
 fn answer(answer: &Answer) {
     let line = serde_json::to_string(answer).expect("plain data");
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // a dead parent is seen at the input
+    // A dead parent is seen at the input.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn run_replica(settings: &ReplicaSettings) {
@@ -295,7 +296,7 @@ fn genesis(settings: &ReplicaSettings) -> Genesis {
 }
 
 fn config(settings: &ReplicaSettings, key: KeyPair) -> ReplicaConfig {
-    let base_ms = settings.chain.base_timeout.as_millis() as u32;
+    let base_ms = settings.chain.base_timeout_ms;
     ReplicaConfig {
         genesis: genesis(settings),
         signer: Some((key.address(), Arc::new(key))),

@@ -27,9 +27,11 @@ use crate::{Pace, REPLICAS};
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
-    base_timeout: Duration::from_millis(500),
+    base_timeout_ms: 500,
     block_data_bytes_max: 8 << 20,
 };
+
+const BASE_TIMEOUT: Duration = Duration::from_millis(CHAIN.base_timeout_ms as u64);
 
 /// The longest that a command may wait, in base time-outs.
 const WAIT_TIMEOUTS_MAX: f64 = 3.0;
@@ -139,7 +141,7 @@ fn kill_and_restart(saturation_per_s: f64, pace: Pace) -> Seen {
     cluster.work(Work::Commands(schedule));
     begins.push(end);
     sleep_until(end);
-    let longest = CHAIN.base_timeout.mul_f64(WAIT_TIMEOUTS_MAX) + Duration::from_secs(5);
+    let longest = BASE_TIMEOUT.mul_f64(WAIT_TIMEOUTS_MAX) + Duration::from_secs(5);
     let is_done = |places: &[crate::protocol::Place]| {
         places.iter().all(|place| place.commands >= schedule.count)
     };
@@ -215,11 +217,11 @@ fn line(seen: &Seen, phase: usize) -> Line {
 }
 
 fn in_timeouts(us: u64) -> f64 {
-    us as f64 / CHAIN.base_timeout.as_micros() as f64
+    us as f64 / BASE_TIMEOUT.as_micros() as f64
 }
 
 fn queue_max(seen: &Seen) -> u64 {
-    let per_timeout = seen.saturation_per_s / 2.0 * CHAIN.base_timeout.as_secs_f64();
+    let per_timeout = seen.saturation_per_s / 2.0 * BASE_TIMEOUT.as_secs_f64();
     (per_timeout * QUEUE_TIMEOUTS) as u64
 }
 
@@ -250,7 +252,7 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
     };
     let behind = |line: &Line| {
         let share = 1.0 - line.committed_per_s / line.offered_per_s;
-        share * line.seconds / CHAIN.base_timeout.as_secs_f64()
+        share * line.seconds / BASE_TIMEOUT.as_secs_f64()
     };
     let behind = lines.iter().map(behind).fold(0.0, f64::max);
     let rate = Criterion {
@@ -277,9 +279,10 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
 
 fn table(seen: &Seen, lines: &[Line]) -> Table {
     let title = format!(
-        "one of {REPLICAS} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; base time-out {} ms",
+        "one of {REPLICAS} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; \
+         base time-out {} ms",
         seen.saturation_per_s,
-        CHAIN.base_timeout.as_millis()
+        BASE_TIMEOUT.as_millis()
     );
     let mut head = vec![""];
     head.extend(PHASES);

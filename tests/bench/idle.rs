@@ -19,7 +19,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
-    base_timeout: Duration::from_millis(1_000),
+    base_timeout_ms: 1_000,
     block_data_bytes_max: 1 << 20,
 };
 

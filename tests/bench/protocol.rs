@@ -2,7 +2,6 @@
 //! child's standard input and output.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +29,7 @@ pub struct ReplicaSettings {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ChainSettings {
     pub vote_to: Votes,
-    pub base_timeout: Duration,
+    pub base_timeout_ms: u32,
     pub block_data_bytes_max: u64,
 }
 

@@ -27,7 +27,7 @@ mod stats;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::report::Outcome;
 
@@ -37,11 +37,20 @@ pub const REPLICAS: usize = 4;
 /// How long everything takes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Pace {
+    #[serde(serialize_with = "as_seconds")]
     pub warm_up: Duration,
+    #[serde(serialize_with = "as_seconds")]
     pub floor: Duration,
+    #[serde(serialize_with = "as_seconds")]
     pub cluster: Duration,
+    #[serde(serialize_with = "as_seconds")]
     pub idle: Duration,
+    #[serde(serialize_with = "as_seconds")]
     pub crash_phase: Duration,
+}
+
+fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 const NORMAL: Pace = Pace {
@@ -159,7 +168,8 @@ fn print_floor(payload_bytes: usize, seconds: f64) {
     let duration = Duration::from_secs_f64(seconds);
     let result = cluster::run_floor(payload_bytes, NORMAL.warm_up, duration);
     println!(
-        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, {:.0} us CPU a block",
+        "the floor, {payload_bytes} bytes: {:.0} blocks/s, p50 {} ms, p99 {} ms, \
+         {:.0} us CPU a block",
         result.blocks_per_s,
         report::ms(result.latency.quantile_us(0.5)),
         report::ms(result.latency.quantile_us(0.99)),

@@ -1,7 +1,5 @@
 //! How fast four replicas agree when every leader has a block at once, beside the floor.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,7 +15,7 @@ const FLOOR_SHARE_MIN: f64 = 0.5;
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
-    base_timeout: Duration::from_millis(1_000),
+    base_timeout_ms: 1_000,
     block_data_bytes_max: 1 << 20,
 };
 
@@ -217,6 +215,7 @@ fn table(data_bytes: usize, lines: &[Line]) -> Table {
         "p50 ms",
         "p99 ms",
         "CPU us/block",
+        "syncs/block",
         "time-outs",
     ];
     let mut table = Table::new(&title, &head);

@@ -15,7 +15,7 @@ use hotstuff::app::{
 use hotstuff::block_tree::{Durability, OpenOptions};
 use hotstuff::network::NetworkProvider;
 use hotstuff::pacemaker::DefaultPacemaker;
-use hotstuff::replica::{CommittedBlock, Replica, ReplicaConfig};
+use hotstuff::replica::{CommittedBlock, Replica, ReplicaConfig, ReplicaError};
 use hotstuff::types::{
     BlockHeight, ChainId, ChainParameters, Genesis, KeyPair, StateUpdate, Validator,
     ValidatorAddress, ValidatorSet,
@@ -128,8 +128,8 @@ impl NetworkProvider for Port {
 /// set from outside.
 #[derive(Clone, Default)]
 pub struct Counter {
-    /// Blocks that it still wants to propose.
-    pub work: Arc<AtomicU64>,
+    /// It proposes until the count is there: a block that is lost with its view is made again.
+    pub until: Arc<AtomicU64>,
     /// Bytes of each block besides the number.
     pub padding: usize,
     pub calls: Arc<AtomicU64>,
@@ -206,19 +206,15 @@ impl Counter {
 impl App for Counter {
     fn propose_block(&mut self, request: ProposeBlockRequest<'_>) -> ProposeBlockResponse {
         self.enter();
-        let take = |left: u64| left.checked_sub(1);
-        if self
-            .work
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
-            .is_err()
-        {
+        let next = count(request.block_tree) + 1;
+        let until = self.until.load(Ordering::SeqCst);
+        if next > until {
             return ProposeBlockResponse::Defer;
         }
-        if self.work.load(Ordering::SeqCst) > 0 {
+        if next < until {
             let replica = self.replica.lock().unwrap().clone();
             replica.upgrade().map(|replica| replica.notify());
         }
-        let next = count(request.block_tree) + 1;
         let mut data = next.to_le_bytes().to_vec();
         data.resize(8 + self.padding, 0);
         let (state_updates, validator_set_updates) = (set_count(next), None);
@@ -249,6 +245,8 @@ pub struct Cluster {
     pub keys: Vec<KeyPair>,
     pub genesis: Genesis,
     pub hub: Arc<Hub>,
+    /// What the count will be when all work is done.
+    pub given: AtomicU64,
     pub apps: Vec<Counter>,
     pub replicas: Vec<Option<Arc<Replica>>>,
     pub base_ms: u32,
@@ -278,6 +276,7 @@ impl Cluster {
                 },
             },
             hub: Arc::default(),
+            given: AtomicU64::new(0),
             apps: (0..n).map(|_| Counter::default()).collect(),
             replicas: vec![None; n],
             base_ms: 500,
@@ -355,9 +354,10 @@ impl Cluster {
         self.replicas.iter().flatten()
     }
 
-    /// Gives replica `i` so much work, and tells it.
+    /// Gives replica `i` so many blocks more to make than all have been given, and tells it.
     pub fn give_work(&self, i: usize, blocks: u64) {
-        self.apps[i].work.fetch_add(blocks, Ordering::SeqCst);
+        let until = self.given.fetch_add(blocks, Ordering::SeqCst) + blocks;
+        self.apps[i].until.store(until, Ordering::SeqCst);
         self.replica(i).notify().unwrap();
     }
 
@@ -402,15 +402,23 @@ pub fn blocks(replica: &Replica, from: u64) -> impl Iterator<Item = CommittedBlo
     })
 }
 
-/// Waits until the replica's committed state has counted to `total`.
+/// Waits until the replica's committed state has counted to `total`. A block that was lost with its
+/// view may leave an idle chain behind: like any host, it then says again that there is work.
 pub fn await_count(replica: &Replica, total: u64) {
+    let began = Instant::now();
     let mut height = replica.info().committed_height;
     while count(&replica.snapshot().unwrap()) < total {
-        let next = replica.next_committed(height, SOON);
-        next.unwrap_or_else(|error| {
-            panic!("{error}; {:?} {:?}", replica.info(), replica.metrics())
-        });
-        height = height.next();
+        match replica.next_committed(height, SOON / 12) {
+            Ok(_) => height = height.next(),
+            Err(ReplicaError::TimedOut) if began.elapsed() < SOON => {
+                println!(
+                    "{:?} waits for {total}: said again that there is work",
+                    replica.info()
+                );
+                replica.notify().unwrap();
+            }
+            Err(error) => panic!("{error}; {:?} {:?}", replica.info(), replica.metrics()),
+        }
     }
 }
 

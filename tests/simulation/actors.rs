@@ -74,9 +74,8 @@ impl Behaviour {
             Behaviour::BadProposer => Some(Kind::BadBlock),
             Behaviour::Forker => Some(Kind::Fork),
             Behaviour::Forger => Some(Kind::Forgery),
-            // It lies when it is asked, which may never happen.
-            Behaviour::LyingServer => None,
-            Behaviour::FutureFlooder => Some(Kind::Flood),
+            // They lie when they are asked, or vote, which may never happen.
+            Behaviour::LyingServer | Behaviour::FutureFlooder => None,
         }
     }
 }

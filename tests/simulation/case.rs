@@ -106,7 +106,8 @@ pub fn heal_and_progress(world: &mut World) {
             .map(|replica| world.view(replica))
             .collect();
         let text = format!(
-            "heights {heights:?} in views {views:?}, not yet {goal}, {} ms after healing ({standing:?})",
+            "heights {heights:?} in views {views:?}, not yet {goal}, {} ms after healing \
+             ({standing:?})",
             bound / 1_000_000
         );
         world.checker.broken("progress-after-healing", text);

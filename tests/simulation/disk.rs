@@ -232,6 +232,13 @@ impl SimDisk {
         self.chain.len() as u64 - 1
     }
 
+    /// Of the highest block, committed or not.
+    pub fn height_stored(&self) -> u64 {
+        let pending = self.pending.iter();
+        let heights = pending.map(|hash| self.blocks[hash].block.header.height.0);
+        heights.max().unwrap_or(0).max(self.height())
+    }
+
     /// The view of the last block committed.
     pub fn committed_view(&self) -> u64 {
         self.blocks

@@ -18,6 +18,8 @@ pub struct Standing {
     pub view_max: u64,
     pub qc_view_min: u64,
     pub commit_view_min: u64,
+    /// Blocks that the one furthest behind lacks.
+    pub missing: u64,
 }
 
 /// The wait of `view`, in nanoseconds.
@@ -53,7 +55,7 @@ pub fn leader(powers: &[u64], view: u64) -> usize {
 /// length of a few message delays if its leader is alive, and of its whole wait if not; a chain of
 /// consecutive certificates commits what is below. Clocks are off by a tenth either way. A replica
 /// that lacks blocks asks its peers in turn, and each of the faulty ones may cost it a response
-/// time-out.
+/// time-out; an answer holds at least three blocks, in the time of which the chain grows by two.
 ///
 /// A wait too short for the network, below four delays, is taken to lose its view.
 pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
@@ -62,6 +64,7 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
         view_max,
         qc_view_min,
         commit_view_min,
+        missing,
     } = standing;
     let base = u64::from(setup.base_ms) * MILLIS;
     let delay = setup.calm.delay_max;
@@ -115,7 +118,8 @@ pub fn bound(setup: &Setup, standing: Standing, blocks: u64) -> u64 {
         .filter(|replica| !setup.survives(*replica))
         .count() as u64;
     let sync = (faulty + 2) * response_timeout(setup) + sync_interval(setup);
-    (meeting + views + sync) * 5 / 4
+    let fetching = (missing + blocks) * (hop + setup.habits.answer_max);
+    (meeting + views + sync + fetching) * 5 / 4
 }
 
 pub fn response_timeout(setup: &Setup) -> u64 {

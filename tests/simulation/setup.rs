@@ -8,7 +8,7 @@ use crate::disk::Failure;
 use crate::faults::{CrashPoint, Fault, Kind};
 use crate::network::{Conditions, Cut};
 use crate::rng::Rng;
-use hotstuff::algorithm::VoteTo;
+use hotstuff::algorithm::{Limits, VoteTo};
 
 /// Nanoseconds.
 pub const MICROS: u64 = 1_000;
@@ -26,6 +26,9 @@ pub struct Machine {
     /// Of a thousand inputs that come while a step is open, so many join it (group commit).
     pub group_per_mille: u64,
 }
+
+/// Whether some cases leave next to no room for pending blocks.
+const SMALL_LIMITS: bool = true;
 
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -47,6 +50,9 @@ pub struct Setup {
     pub behaviours: Vec<Behaviour>,
     /// A replica's host gets a command about so often, in nanoseconds; 0: never.
     pub load_every: u64,
+    /// Blocks in one answer of a sync server: stands for its limit on bytes.
+    pub served_blocks_max: usize,
+    pub limits: Limits,
     /// Messages travel as bytes.
     pub as_bytes: bool,
     /// Of a thousand signatures asked for, so many are refused.
@@ -87,6 +93,8 @@ impl Setup {
             machines: vec![machine; powers.len()],
             behaviours: vec![Behaviour::Correct; powers.len()],
             load_every: u64::from(base_ms) * MILLIS,
+            served_blocks_max: usize::MAX,
+            limits: Limits::default(),
             as_bytes: false,
             unsigned_per_mille: 0,
             faults: vec![],
@@ -126,6 +134,11 @@ impl Setup {
         let replicas = powers.len() + setup.listeners;
         setup.machines = random_machines(replicas, base, rng);
         setup.load_every = base * rng.within(1, 30) / 4;
+        setup.served_blocks_max = *rng.pick(&[3, 10, usize::MAX]);
+        if rng.chance(150) && SMALL_LIMITS {
+            setup.limits.pending_blocks_max = rng.within(4, 20) as usize;
+            setup.limits.pending_bytes_max = rng.within(256, 1_024);
+        }
         setup.as_bytes = rng.chance(250);
         setup.unsigned_per_mille = if rng.chance(50) { rng.within(5, 50) } else { 0 };
         setup.heal_at = base * rng.within(8, 40);

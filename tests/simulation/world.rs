@@ -347,7 +347,7 @@ impl World {
                 response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
                 interval: Duration::from_nanos(sync_interval(&self.setup)),
             },
-            limits: Limits::default(),
+            limits: self.setup.limits,
         };
         self.say(index, || "starts".into());
         if self.replicas[index].is_correct {
@@ -588,11 +588,12 @@ impl World {
             return;
         }
         let memory = algorithm.durable();
-        let limits = Limits::default();
+        let limits = self.setup.limits;
         let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
-        // Beyond `pending_blocks_max` only empty blocks, and of those so many.
-        let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR;
-        if memory.pending.len() > blocks_max || bytes > limits.pending_bytes_max {
+        // Beyond `pending_blocks_max` only empty blocks, and of those so many; certified ones have
+        // twice the room.
+        let blocks_max = 2 * limits.pending_blocks_max * Limits::EMPTY_FACTOR;
+        if memory.pending.len() > blocks_max || bytes > 2 * limits.pending_bytes_max {
             let text = format!("{index}: {} pending blocks", memory.pending.len());
             self.checker.broken("everything-is-bounded", text);
         }
@@ -756,6 +757,7 @@ impl World {
 
     fn serve(&mut self, server: usize, client: usize, request: &SyncRequest) {
         let limit = (request.limit as usize).min(BLOCKS_PER_RESPONSE_MAX);
+        let limit = limit.min(self.setup.served_blocks_max);
         let disk = &self.replicas[server].disk;
         let after = request.highest_committed_block;
         let answer = disk.blocks_after(&after, request.wanted.as_ref(), limit);
@@ -990,6 +992,10 @@ impl World {
             Some(self.true_time(replica, deadline).saturating_sub(self.now))
         };
         let highest_qc = |replica: usize| self.replicas[replica].disk.highest_qc.rank().view.0;
+        let heights = self
+            .replicas
+            .iter()
+            .map(|replica| replica.disk.height_stored());
         let committed = |replica: usize| self.replicas[replica].disk.committed_view();
         Standing {
             wait: self.survivors().filter_map(deadline).max().unwrap_or(0),
@@ -998,6 +1004,7 @@ impl World {
                 .max()
                 .unwrap_or(0),
             qc_view_min: self.survivors().map(highest_qc).min().unwrap_or(0),
+            missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
     }

@@ -4,7 +4,7 @@ use crate::case::{expect_good, run_twice};
 use crate::setup::Setup;
 
 /// Seeds of `make test`; longer runs take new ones.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 
 #[test]
 fn random_seeds() {
