@@ -57,9 +57,10 @@
  *                               for: ::HOTSTUFF_E_REENTRANT.
  *            All functions but those may be called inside callbacks. The logger is stricter.
  * CALLBACKS  Get `userdata` first. They must not throw, longjmp or unwind: that ends the process.
- *            `destroy(userdata)` of a table is called once, after its last other callback has
- *            returned, on any thread, and only if the table was taken over (::HOTSTUFF_OK). What
- *            is neither of the results that a callback may return counts as its failure.
+ *            `destroy(userdata)` of a table is called once, on any thread, when what has taken the
+ *            table over is freed and its last other callback has returned; and only if it was
+ *            taken over (::HOTSTUFF_OK). What is none of the results that a callback may return
+ *            counts as its failure.
  * PANICS     A bug of the library is caught: ::HOTSTUFF_E_PANIC. The object is poisoned: it
  *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
  * FORK       No object may be used in a child process after fork().
@@ -1929,9 +1930,11 @@ hotstuff_status hotstuff_replica_stop(hotstuff_replica *replica,
                                       uint32_t timeout_ms);
 
 /**
- * Stops the replica, however long it takes, and frees it. Snapshots stay. In a callback of this
- * replica it returns at once, and the replica is stopped and freed when that callback has
- * returned. No other call on it may be running, and none may follow. [any]
+ * Stops the replica, however long it takes, closes its data directory, and frees it; at last it
+ * calls destroy() of the app, the events and the network, in this order. Snapshots stay, and keep
+ * the directory open until they are freed. In a callback of this replica it returns at once, and
+ * all this happens when that callback has returned. No other call on it may be running, and none
+ * may follow. [any]
  *
  * @param replica  the replica; NULL is a no-op
  */

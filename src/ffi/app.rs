@@ -1,12 +1,11 @@
 //! The app as a table of callbacks.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::block::NamedBlock;
 use super::block_tree::Tree;
-use super::callback::Owner;
+use super::callback::{Owner, Userdata};
 use super::entry::{enter_value, failure, Failure};
 use super::handle::{magic, Handle, Noun};
 use super::table::{self, Growing};
@@ -232,14 +231,12 @@ pub unsafe extern "C" fn hotstuff_app_callbacks_init(
     unsafe { table::init(table, struct_size) }
 }
 
-/// The app of a replica.
+/// The app of a replica. It does not own its userdata: the replica does.
 pub(super) struct CApp {
     table: hotstuff_app_callbacks,
     owner: Owner,
     genesis: GenesisHash,
     data_bytes_max: u64,
-    /// Whether userdata is ours: only then is it destroyed.
-    accepted: Arc<AtomicBool>,
 }
 
 // SAFETY: the table's contract: callbacks may come from any thread, one at a time.
@@ -253,7 +250,6 @@ impl CApp {
         owner: Owner,
         genesis: GenesisHash,
         data_bytes_max: u64,
-        accepted: Arc<AtomicBool>,
     ) -> Result<CApp, Failure> {
         // SAFETY: the caller's contract.
         let table = unsafe { table::read(table) }?;
@@ -271,8 +267,13 @@ impl CApp {
             owner,
             genesis,
             data_bytes_max,
-            accepted,
         })
+    }
+
+    /// The table's userdata, which becomes ours once the replica is open.
+    pub(super) fn userdata(&self) -> impl FnOnce() -> Userdata {
+        let (table, owner) = (self.table, self.owner);
+        move || Userdata::new(table.userdata, table.destroy, owner)
     }
 
     /// Runs a callback with an empty answer: its status, and the answer if no setter refused.
@@ -345,15 +346,6 @@ impl App for CApp {
                 validator_set_updates: answer.validator_set_updates(),
             },
             _ => ValidateBlockResponse::Undecided,
-        }
-    }
-}
-
-impl Drop for CApp {
-    fn drop(&mut self) {
-        if let (Some(destroy), true) = (self.table.destroy, self.accepted.load(Ordering::SeqCst)) {
-            // SAFETY: the table's contract: once, and no callback runs any more.
-            self.owner.call(|| unsafe { destroy(self.table.userdata) });
         }
     }
 }

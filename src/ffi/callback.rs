@@ -1,6 +1,8 @@
-//! Who is calling back on this thread: a replica must not wait for its own callback.
+//! Who is calling back on this thread (a replica must not wait for its own callback), and what
+//! happens to userdata at the end.
 
 use std::cell::RefCell;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::{failure, Failure};
@@ -49,5 +51,41 @@ impl Owner {
             return Err(failure(HOTSTUFF_E_REENTRANT, text));
         }
         Ok(())
+    }
+}
+
+/// Userdata that C has handed over. Dropped when nothing will call back with it any more.
+pub(super) struct Userdata {
+    userdata: *mut c_void,
+    destroy: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+    owner: Owner,
+}
+
+// SAFETY: the tables' contract: destroy may be called on any thread.
+unsafe impl Send for Userdata {}
+// SAFETY: there is nothing to do with a shared one.
+unsafe impl Sync for Userdata {}
+
+impl Userdata {
+    /// Takes it over: from now on it is ours to destroy.
+    pub(super) fn new(
+        userdata: *mut c_void,
+        destroy: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+        owner: Owner,
+    ) -> Userdata {
+        Userdata {
+            userdata,
+            destroy,
+            owner,
+        }
+    }
+}
+
+impl Drop for Userdata {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the tables' contract: once, and no callback runs any more.
+            self.owner.call(|| unsafe { destroy(self.userdata) });
+        }
     }
 }

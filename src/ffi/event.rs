@@ -491,7 +491,7 @@ impl Listener {
         Ok(table)
     }
 
-    /// Takes over the table's userdata.
+    /// Calls the table's on_event. It does not own the userdata: the replica does.
     pub(super) fn new(table: hotstuff_event_callbacks, owner: Owner) -> Listener {
         Listener { table, owner }
     }
@@ -509,14 +509,5 @@ pub(super) fn tell(event: ReplicaEvent, listener: Option<&Listener>) {
         listener
             .owner
             .call(|| unsafe { on_event(listener.table.userdata, handle.as_noun()) });
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy {
-            // SAFETY: the table's contract: once, and no callback runs any more.
-            self.owner.call(|| unsafe { destroy(self.table.userdata) });
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::callback::Owner;
+use super::callback::{Owner, Userdata};
 use super::entry::{enter, enter_quietly, failure, Failure};
 use super::handle::{magic, take, Handle, Noun};
 use super::table::{self, Growing};
@@ -227,6 +227,7 @@ pub unsafe extern "C" fn hotstuff_network_from_callbacks(
             message_bytes_max: AtomicUsize::new(usize::MAX),
             peers: Mutex::default(),
             alarm: Alarm::default(),
+            _userdata: Userdata::new(table.userdata, table.destroy, owner),
         };
         out.give(Network {
             owner,
@@ -254,6 +255,8 @@ pub(super) struct CNetwork {
     /// Who is connected, for a table without broadcast().
     peers: Mutex<BTreeSet<ValidatorAddress>>,
     alarm: Alarm,
+    /// Destroyed with the last that holds the network.
+    _userdata: Userdata,
 }
 
 // SAFETY: the table's contract: callbacks may come from any thread.
@@ -385,15 +388,6 @@ impl NetworkProvider for CNetwork {
         if let Some(wake) = self.table.wake {
             // SAFETY: the table's contract.
             self.owner.call(|| unsafe { wake(self.table.userdata) });
-        }
-    }
-}
-
-impl Drop for CNetwork {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy {
-            // SAFETY: the table's contract: once, and no callback runs any more.
-            self.owner.call(|| unsafe { destroy(self.table.userdata) });
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Replicas.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::app::CApp;
 use super::block::NamedBlock;
 use super::block_tree::Tree;
-use super::callback::Owner;
+use super::callback::{Owner, Userdata};
 use super::entry::{enter, enter_described, enter_quietly, failure, Call, Failure};
 use super::event::Listener;
-use super::handle::{magic, take, Noun};
+use super::handle::{magic, take, Handle, Noun};
+use super::network::Network;
 use super::values::duration;
 use super::*;
 use crate::block_tree::StorageError;
@@ -27,11 +27,16 @@ impl Noun for hotstuff_replica {
     type Value = Opened;
 }
 
-/// A replica, and who listens to it.
+/// A replica, and what it has taken over. Dropped in this order: once the replica is gone no thread
+/// runs, the data directory is closed, and what is left is destroyed.
 pub(super) struct Opened {
     replica: Replica,
     owner: Owner,
     stage: Mutex<Stage>,
+    /// Destroyed at the end, as the two below.
+    _app: Userdata,
+    events: OnceLock<Userdata>,
+    _network: Box<Handle<Network>>,
 }
 
 /// What happens before the start.
@@ -122,20 +127,22 @@ pub unsafe extern "C" fn hotstuff_replica_open(
         let net = unsafe { call.handle(network.cast_const()) }?;
         let owner = net.owner;
         let provider = net.fit(config.genesis.parameters.message_bytes_max())?;
-        let accepted = Arc::new(AtomicBool::new(false));
         let data_bytes_max = config.genesis.parameters.block_data_bytes_max;
         let genesis = config.genesis.hash();
         // SAFETY: the header's rules: NULL, or an initialised table that keeps them.
-        let app = unsafe { CApp::new(app, owner, genesis, data_bytes_max, Arc::clone(&accepted)) }?;
+        let app = unsafe { CApp::new(app, owner, genesis, data_bytes_max) }?;
+        let userdata = app.userdata();
         let replica = Replica::open(config, Box::new(app), provider)?;
-        accepted.store(true, Ordering::SeqCst);
+        // SAFETY: a living network that the caller gives up by the success of this call.
+        let network = unsafe { take(network) }.expect("borrowed above");
         out.give(Opened {
             replica,
             owner,
             stage: Mutex::new(Stage::Opened(None)),
+            _app: userdata(),
+            events: OnceLock::new(),
+            _network: network,
         });
-        // SAFETY: a living network that the caller gives up by the success of this call.
-        drop(unsafe { take(network) });
         Ok(())
     };
     // SAFETY: the header's rules: NULL, or a place for a pointer.
@@ -166,6 +173,8 @@ pub unsafe extern "C" fn hotstuff_replica_set_events(
         let mut stage = opened.stage.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *stage {
             Stage::Opened(listener @ None) => {
+                let userdata = Userdata::new(table.userdata, table.destroy, opened.owner);
+                opened.events.get_or_init(|| userdata);
                 *listener = Some(Listener::new(table, opened.owner));
                 Ok(())
             }
@@ -229,9 +238,11 @@ pub unsafe extern "C" fn hotstuff_replica_stop(
     })
 }
 
-/// Stops the replica, however long it takes, and frees it. Snapshots stay. In a callback of this
-/// replica it returns at once, and the replica is stopped and freed when that callback has
-/// returned. No other call on it may be running, and none may follow. [any]
+/// Stops the replica, however long it takes, closes its data directory, and frees it; at last it
+/// calls destroy() of the app, the events and the network, in this order. Snapshots stay, and keep
+/// the directory open until they are freed. In a callback of this replica it returns at once, and
+/// all this happens when that callback has returned. No other call on it may be running, and none
+/// may follow. [any]
 ///
 /// @param replica  the replica; NULL is a no-op
 #[no_mangle]
@@ -248,7 +259,7 @@ pub unsafe extern "C" fn hotstuff_replica_free(replica: *mut hotstuff_replica) {
 }
 
 /// A replica on its way to the thread that frees it.
-struct Freed(*mut super::handle::Handle<Opened>);
+struct Freed(*mut Handle<Opened>);
 
 // SAFETY: a replica may be freed on any thread; see `hotstuff_replica_free`.
 unsafe impl Send for Freed {}
@@ -261,7 +272,7 @@ impl Freed {
 }
 
 /// The replica's own thread cannot wait for itself.
-fn free_on_another_thread(handle: Box<super::handle::Handle<Opened>>) {
+fn free_on_another_thread(handle: Box<Handle<Opened>>) {
     let freed = Freed(Box::into_raw(handle));
     let thread = std::thread::Builder::new().name("hotstuff-free".to_owned());
     if let Err(error) = with_all_blocked(|| thread.spawn(move || freed.free())) {

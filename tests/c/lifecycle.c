@@ -332,6 +332,32 @@ static void notify_wakes_an_idle_chain(void)
     nodes_done(&self, 1);
 }
 
+static void a_snapshot_keeps_the_directory_open(void)
+{
+    node self;
+    hotstuff_app_callbacks app;
+    hotstuff_network *network;
+    hotstuff_block_tree *tree = NULL;
+    hotstuff_replica *replica = NULL;
+    hotstuff_config *cfg;
+    hotstuff_error *err = NULL;
+
+    nodes_init(&self, 1);
+    cfg = node_config(&self);
+    node_open(&self, node_config(&self), NULL);
+    OK(hotstuff_replica_snapshot(self.replica, &tree));
+    nodes_stop(&self, 1);
+    network = node_network(&self);
+    node_app(&self, &app);
+    EXPECT_ERROR(HOTSTUFF_E_LOCKED, self.dir, err,
+                 hotstuff_replica_open(cfg, &app, network, &replica, &err));
+    hotstuff_block_tree_free(tree);
+    OK(hotstuff_replica_open(cfg, &app, network, &replica, &err));
+    hotstuff_replica_free(replica);
+    hotstuff_config_free(cfg);
+    nodes_done(&self, 1);
+}
+
 static int32_t propose_much(node *self, const hotstuff_propose_block_request *request,
                             hotstuff_updates *updates)
 {
@@ -398,6 +424,7 @@ int main(int argc, char **argv)
     opened_and_closed_many_times_it_goes_on_where_it_was(times);
     four_replicas_agree_over_a_push_network();
     notify_wakes_an_idle_chain();
+    a_snapshot_keeps_the_directory_open();
     a_full_map_halts_it_and_a_larger_one_lets_it_go_on();
     return checks_done("lifecycle");
 }
