@@ -59,6 +59,8 @@ pub struct Checker {
     /// Correct replicas that have signed a vote for the block.
     voters: BTreeMap<BlockHash, BTreeSet<usize>>,
     votes: BTreeMap<(usize, Rank), VoteStatement>,
+    /// The lowest QC that a correct replica has named in a time-out of the view.
+    timeouts: BTreeMap<Rank, BTreeMap<usize, Rank>>,
     agreed: BTreeMap<u64, BlockHash>,
     states: BTreeMap<u64, u64>,
     violations: Vec<Violation>,
@@ -72,7 +74,8 @@ impl Checker {
         correct: Vec<bool>,
     ) -> Self {
         let past = vec![Past::default(); correct.len()];
-        let (blocks, children, voters, votes, agreed, states, violations) = Default::default();
+        let (blocks, children, voters, votes, timeouts) = Default::default();
+        let (agreed, states, violations) = Default::default();
         let genesis = genesis.as_block_hash();
         Checker {
             genesis,
@@ -84,6 +87,7 @@ impl Checker {
             children,
             voters,
             votes,
+            timeouts,
             agreed,
             states,
             violations,
@@ -144,6 +148,10 @@ impl Checker {
             let text = format!("{replica} votes in {rank}, having timed out {timed_out:?}");
             self.broken("no-vote-after-timeout", text);
         }
+        if !self.is_justified(vote) {
+            let text = format!("{replica} votes in {rank} on a QC of {}", vote.justify_view);
+            self.broken("vote-is-justified", text);
+        }
         if vote.justify_view.0 >= vote.view_num.0 {
             let text = format!(
                 "{replica} votes in {rank} on a justify of {}",
@@ -151,6 +159,39 @@ impl Checker {
             );
             self.broken("justify-below-view", text);
         }
+    }
+
+    /// Rule 3: the QC is of the view before, or a quorum has left that view without having seen a
+    /// higher one. What correct replicas said is known; the others may have said anything.
+    fn is_justified(&self, vote: &VoteStatement) -> bool {
+        let before = vote.view_num.previous();
+        if vote.justify_view >= before {
+            return true; // what is higher still is another rule's
+        }
+        let said = self.timeouts.get(&Rank {
+            epoch: vote.epoch,
+            view: before,
+        });
+        let justify = Rank {
+            epoch: vote.epoch,
+            view: vote.justify_view,
+        };
+        self.is_quorum(|index| {
+            said.and_then(|said| said.get(&index))
+                .is_some_and(|lowest| *lowest <= justify)
+        })
+    }
+
+    /// Whether those that did something are a quorum, if all that break rules did it too.
+    fn is_quorum(&self, did: impl Fn(usize) -> bool) -> bool {
+        let power = |index: usize| u128::from(self.powers[index]);
+        let all = 0..self.powers.len();
+        let sum: u128 = all
+            .clone()
+            .filter(|i| !self.correct[*i] || did(*i))
+            .map(power)
+            .sum();
+        3 * sum > 2 * all.map(power).sum::<u128>()
     }
 
     fn time_out(&mut self, replica: usize, rank: Rank) {
@@ -288,13 +329,7 @@ impl Checker {
 
     fn certified(&self, hash: &BlockHash) -> bool {
         let voters = self.voters.get(hash);
-        let voted = |index: &usize| {
-            !self.correct[*index] || voters.is_some_and(|voters| voters.contains(index))
-        };
-        let power = |index: usize| u128::from(self.powers[index]);
-        let sum: u128 = (0..self.powers.len()).filter(voted).map(power).sum();
-        let total: u128 = (0..self.powers.len()).map(power).sum();
-        3 * sum > 2 * total
+        self.is_quorum(|index| voters.is_some_and(|voters| voters.contains(&index)))
     }
 
     fn drop_block(&mut self, replica: usize, hash: &BlockHash) {
@@ -368,6 +403,14 @@ impl Checker {
             let text = format!("{replica} sends a time-out of {rank}, which is not on its disk");
             self.broken("speak-after-persist", text);
         }
+        let named = timeout.highest_qc.rank();
+        let lowest = self
+            .timeouts
+            .entry(rank)
+            .or_default()
+            .entry(replica)
+            .or_insert(named);
+        *lowest = named.min(*lowest);
         let highest = self.past[replica].highest_qc_before;
         if timeout.highest_qc.rank() < highest {
             let said = timeout.highest_qc.rank();
@@ -398,12 +441,9 @@ impl Checker {
                 let text = format!("{replica} blames {leader} for its block in {rank}: {why}");
                 self.broken("nobody-correct-is-blamed", text);
             }
-            Event::SyncFailed { peer, why } if self.is_correct(peer) => {
-                // Not having an answer, or the block, is no lie.
-                if !["no answer in time", "it does not have the block either"].contains(why) {
-                    let text = format!("{replica} blames {} for its answer: {why}", index_of(peer));
-                    self.broken("nobody-correct-is-blamed", text);
-                }
+            Event::SyncFailed { peer, why } if self.is_correct(peer) && !INNOCENT.contains(why) => {
+                let text = format!("{replica} blames {} for its answer: {why}", index_of(peer));
+                self.broken("nobody-correct-is-blamed", text);
             }
             Event::Diverged { block, height, .. } => {
                 let text = format!("{replica}: its app refuses {block:?} at {height}");
@@ -450,6 +490,9 @@ impl Checker {
         }
     }
 }
+
+/// Not having an answer in time, or the block, is no lie.
+const INNOCENT: [&str; 2] = ["no answer in time", "it does not have the block either"];
 
 fn sorted(mut durable: Durable) -> Durable {
     durable
@@ -606,7 +649,14 @@ mod tests {
         certify(&mut checker, &[&left, &left_child, &right, &right_child]);
         checker.wrote(0, &GENESIS, &[commit(&left)]);
         checker.wrote(1, &GENESIS, &[commit(&right)]);
-        assert_eq!(broken(&checker), ["agreement"]);
+        // No fork without votes that rule 3 forbids.
+        let rules = [
+            "vote-is-justified",
+            "vote-is-justified",
+            "vote-is-justified",
+            "agreement",
+        ];
+        assert_eq!(broken(&checker), rules);
     }
 
     #[test]
@@ -635,7 +685,7 @@ mod tests {
         let b3 = child(&b1, 3);
         certify(&mut checker, &[&b1, &b3]);
         checker.wrote(0, &GENESIS, &[commit(&b1)]);
-        assert_eq!(broken(&checker), ["commit-is-justified"]);
+        assert_eq!(broken(&checker)[3..], ["commit-is-justified"]);
     }
 
     #[test]
@@ -675,6 +725,28 @@ mod tests {
         };
         checker.wrote(0, &GENESIS, &[Write::CastVote(rootless)]);
         assert_eq!(broken(&checker)[2..], ["justify-below-view"]);
+    }
+
+    #[test]
+    fn a_vote_on_an_old_certificate() {
+        let mut checker = checker();
+        let b1 = first_block(1);
+        let late = child(&b1, 4);
+        certify(&mut checker, &[&b1]);
+        let cast = Write::CastVote(statement(&late));
+        checker.said(1, &timeout(1, 3, qc(1, b1.hash(&GENESIS))));
+        checker.said(2, &timeout(2, 3, qc(2, BlockHash([1; 32]))));
+        checker.violations.clear(); // these time-outs are on no disk; that is another story
+        checker.wrote(0, &GENESIS, &[insert(&late), cast.clone()]);
+        assert_eq!(broken(&checker), ["vote-is-justified"]);
+        // With a third that has seen no more, replica 3 with anything: a quorum.
+        let mut checker = self::checker();
+        certify(&mut checker, &[&b1]);
+        checker.said(1, &timeout(1, 3, qc(1, b1.hash(&GENESIS))));
+        checker.said(2, &timeout(2, 3, qc(1, b1.hash(&GENESIS))));
+        checker.violations.clear();
+        checker.wrote(0, &GENESIS, &[insert(&late), cast]);
+        assert_eq!(broken(&checker), [""; 0]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn describe_progress(message: &ProgressMessage) -> String {
             let tc = propose
                 .timeout_certificate
                 .as_ref()
-                .map_or(String::new(), |t| tc(t));
+                .map_or(String::new(), tc);
             format!(
                 "Propose {:?} view {} height {} on {} with {} bytes{tc}",
                 propose.vote.statement.block_hash,

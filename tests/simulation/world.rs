@@ -34,6 +34,7 @@ use crate::setup::{Machine, Setup, MICROS};
 use crate::trace::{describe_input, describe_message, describe_writes};
 
 /// What happens next.
+#[allow(clippy::large_enum_variant)] // they live in one map, one by one
 enum Happening {
     Deliver(Envelope),
     Timer {
