@@ -30,7 +30,7 @@ use crate::{Pace, REPLICAS};
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
     commit_rule: CommitRule::ThreeChain,
-    base_timeout_ms: 500,
+    base_timeout_ms: 300,
     block_data_bytes_max: 8 << 20,
 };
 
