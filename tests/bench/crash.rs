@@ -7,10 +7,16 @@
 //! finds [`QUEUE_TIMEOUTS`] base time-outs' worth of others before it counts as lost.
 //!
 //! # The choice of the base time-out and of the block size
-//! While one replica is dead, each rotation of four views has one that ends by time-out. What
-//! becomes due meanwhile has to go into the three blocks of the rotation: so a block has room for
-//! half of what a base time-out brings at saturation, and the time-out is several times what the
-//! largest block takes.
+//! While one replica is dead, each rotation of four views has one that ends by time-out, and what
+//! becomes due meanwhile has to go into the three blocks of the others. If a share `x` of what the
+//! three can carry is offered, these blocks take `x / (1 - x)` base time-outs together: so a block
+//! has room for more than half of what a base time-out brings at saturation, and the time-out is
+//! about twice what the largest block takes.
+//!
+//! # What to expect
+//! A command that just misses the first block of a rotation is committed, under the rule of three
+//! certificates in a row, after the last block of the next one: it waits `(1 + x) / (1 - x)` base
+//! time-outs, under the rule of two `1 / (1 - x)`. At `x` = 1/2 these are 3 and 2.
 
 use std::thread;
 use std::time::Duration;
