@@ -352,6 +352,9 @@ impl Algorithm {
             return;
         };
         if hashed.back().is_some_and(|(hash, _)| !is_certified(hash)) {
+            if tail_qcs.is_empty() {
+                return; // late: it leads to what was wanted then, and only the asker can prove
+            }
             self.fail_sync(from, "its last block is not certified");
             return;
         }

@@ -165,7 +165,9 @@ impl Algorithm {
             self.sync.drop_fetched();
             return true;
         }
-        let is_free = self.judging.asked.is_none() || block.data.is_empty();
+        // An empty block needs no app, but its parent may still be with it.
+        let needs_no_app = block.data.is_empty() && self.tree.knows(&block.header.parent());
+        let is_free = self.judging.asked.is_none() || needs_no_app;
         if !is_free {
             return false;
         }

@@ -658,10 +658,9 @@ fn what_does_not_fit_the_request_is_not_kept() {
         };
         spoil(&mut response);
         let outcome = f.synced(from, response);
-        assert!(
-            outcome.reports(|e| matches!(e, Event::SyncFailed { .. })),
-            "case {case}"
-        );
+        let is_failure = outcome.reports(|e| matches!(e, Event::SyncFailed { .. }));
+        // Without a certificate it may be the late answer to an earlier question.
+        assert_eq!(is_failure, case != 0, "case {case}");
         let inserts = outcome
             .writes
             .iter()
