@@ -290,6 +290,7 @@ fn genesis(settings: &ReplicaSettings) -> Genesis {
         app_state: Default::default(),
         parameters: ChainParameters {
             block_data_bytes_max: settings.chain.block_data_bytes_max,
+            commit_rule: settings.chain.commit_rule,
             ..ChainParameters::default()
         },
     }

@@ -18,6 +18,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use hotstuff::types::CommitRule;
+
 use crate::cluster::Cluster;
 use crate::protocol::{Ask, ChainSettings, Report, Schedule, Votes, Work, COMMAND_BYTES};
 use crate::report::{ms, Criterion, Outcome, Table};
@@ -27,6 +29,7 @@ use crate::{Pace, REPLICAS};
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
+    commit_rule: CommitRule::ThreeChain,
     base_timeout_ms: 500,
     block_data_bytes_max: 8 << 20,
 };

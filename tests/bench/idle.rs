@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use hotstuff::types::CommitRule;
+
 use crate::cluster::Cluster;
 use crate::protocol::{ChainSettings, Votes, Work};
 use crate::report::{Criterion, Outcome, Table};
@@ -19,6 +21,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
+    commit_rule: CommitRule::ThreeChain,
     base_timeout_ms: 1_000,
     block_data_bytes_max: 1 << 20,
 };

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use hotstuff::types::CommitRule;
+
 use crate::floor::{FloorResult, FloorSettings};
 use crate::stats::Histogram;
 
@@ -29,6 +31,7 @@ pub struct ReplicaSettings {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ChainSettings {
     pub vote_to: Votes,
+    pub commit_rule: CommitRule,
     pub base_timeout_ms: u32,
     pub block_data_bytes_max: u64,
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::json;
 
+use hotstuff::types::CommitRule;
+
 use crate::cluster::{run_floor, Cluster};
 use crate::floor::FloorResult;
 use crate::protocol::{Ask, ChainSettings, PhaseReport, Report, Votes, Work};
@@ -15,6 +17,7 @@ const FLOOR_SHARE_MIN: f64 = 0.5;
 
 const CHAIN: ChainSettings = ChainSettings {
     vote_to: Votes::All,
+    commit_rule: CommitRule::ThreeChain,
     base_timeout_ms: 1_000,
     block_data_bytes_max: 1 << 20,
 };
