@@ -14,6 +14,7 @@ use crate::types::{
 
 /// Anything one replica sends to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub enum Message {
     Progress(ProgressMessage),
     Sync(SyncMessage),

@@ -25,6 +25,7 @@ use super::Algorithm;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub enum Input {
     /// [`Algorithm::deadline`] has come.
     TimerExpired,

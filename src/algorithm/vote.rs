@@ -31,6 +31,7 @@ pub(super) struct Judging {
 
 /// What the app is being asked.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub(super) enum Question {
     Propose,
     Validate { candidate: Candidate, is_sync: bool },

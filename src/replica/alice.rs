@@ -34,12 +34,12 @@ use super::shared::{Place, Shared};
 use super::Info;
 
 /// How long a quiet step may wait for the input that makes it speak: so many transactions of the
-/// disk at hand (the leader's, and one to spare) and the way of a message, at most
-/// [`GROUP_COMMIT_WAIT_MAX`]. One that is persisted a little too soon is paid for twice: the next
-/// step waits for its sync.
-const GROUP_COMMIT_WAIT_TRANSACTIONS: u32 = 2;
-const GROUP_COMMIT_WAIT_MESSAGE: Duration = Duration::from_micros(500);
-pub(super) const GROUP_COMMIT_WAIT_MAX: Duration = Duration::from_millis(10);
+/// disk at hand (of the votes that the next leader waits for, and of its own proposal, each beside
+/// those of the others) and the way of a message, at most [`GROUP_COMMIT_WAIT_MAX`]. One that is
+/// persisted a little too soon is paid for twice: the next step waits for its sync.
+const GROUP_COMMIT_WAIT_TRANSACTIONS: u32 = 4;
+const GROUP_COMMIT_WAIT_MESSAGE: Duration = Duration::from_millis(1);
+pub(super) const GROUP_COMMIT_WAIT_MAX: Duration = Duration::from_millis(20);
 /// Own votes on their way to the filter.
 pub(super) const OWN_VOTES_MAX: usize = 64;
 /// Inputs that one transaction takes in.

@@ -323,6 +323,14 @@ impl Actor {
         if self.rng.chance(500) {
             fork.timeout_certificate = self.timeout_certificate.clone();
         }
+        // True time-outs, with an older QC than they name: it would let the fork pass.
+        if let Some(tc) = fork
+            .timeout_certificate
+            .as_mut()
+            .filter(|_| self.rng.chance(500))
+        {
+            tc.highest_qc = fork.block.header.justify.clone();
+        }
         fork
     }
 
@@ -405,17 +413,27 @@ impl Actor {
             2 => response.tail_qcs.clear(),
             3 => response.highest_committed_block = BlockHash([3; 32]),
             4 => response.blocks.truncate(1),
-            // A block of one's own on top, which nothing certifies.
-            _ => {
-                let last = response.blocks.last().cloned();
-                response.blocks.extend(last.map(|mut block| {
-                    block.header.justify.block_hash = block.hash(&self.genesis);
-                    block.header.height = block.header.height.next();
-                    block
-                }));
-            }
+            _ => self.append_fork(&mut response.blocks),
         }
         response
+    }
+
+    /// In place of the last block: three of one's own in consecutive views, each with a certificate
+    /// that nobody signed. Whoever believes the certificates inside commits the first.
+    fn append_fork(&self, blocks: &mut Vec<Block>) {
+        let Some(mut last) = blocks.pop() else { return };
+        let data = Data::empty();
+        for _ in 0..4 {
+            last.header.data_hash = data.hash();
+            last.data = data.clone();
+            blocks.push(last.clone());
+            let header = &mut last.header;
+            header.justify.block_hash = blocks[blocks.len() - 1].hash(&self.genesis);
+            header.justify.justify_view = header.justify.view_num;
+            header.justify.view_num = header.view;
+            header.view = header.view.next();
+            header.height = header.height.next();
+        }
     }
 
     fn flood(&mut self, vote: &Vote) -> Vec<Message> {
