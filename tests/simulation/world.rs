@@ -591,10 +591,12 @@ impl World {
         let memory = algorithm.durable();
         let limits = self.setup.limits;
         let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
-        // Beyond `pending_blocks_max` only empty blocks, and of those so many; certified ones have
-        // twice the room.
-        let blocks_max = 2 * limits.pending_blocks_max * Limits::EMPTY_FACTOR;
-        if memory.pending.len() > blocks_max || bytes > 2 * limits.pending_bytes_max {
+        // Beyond `pending_blocks_max` only empty blocks, and of those so many; certified ones
+        // have that room again: a quorum had it, and may have committed further.
+        let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR.pow(2);
+        if memory.pending.len() > blocks_max
+            || bytes > Limits::EMPTY_FACTOR as u64 * limits.pending_bytes_max
+        {
             let text = format!("{index}: {} pending blocks", memory.pending.len());
             self.checker.broken("everything-is-bounded", text);
         }
