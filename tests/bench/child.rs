@@ -42,11 +42,10 @@ fn exit_with_parent(dir: &Path) {
     process::exit(1);
 }
 
-/// Removes this process's files, and the folder around them when it is the last one.
+/// Removes the folder of the whole cluster: whoever was killed cannot remove its own files.
 fn clean_up(dir: &Path) {
-    let _ = fs::remove_dir_all(dir);
-    if let Some(parent) = dir.parent() {
-        let _ = fs::remove_dir(parent);
+    if let Some(all) = dir.parent() {
+        let _ = fs::remove_dir_all(all); // the others are at it, too
     }
 }
 
