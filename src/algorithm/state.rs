@@ -60,8 +60,8 @@ impl Default for SyncConfig {
 /// The greatest sizes of what the core keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Blocks that await commit. Beyond it only empty ones are proposed and accepted, and of those
-    /// no more than [`Limits::EMPTY_FACTOR`] times as many.
+    /// Blocks that await commit. Beyond it only empty ones are proposed and accepted; of those, and
+    /// of certified ones that are fetched, no more than [`Limits::CERTIFIED_FACTOR`] times as many.
     pub pending_blocks_max: usize,
     /// Their data together, in bytes.
     pub pending_bytes_max: u64,
@@ -71,7 +71,7 @@ pub struct Limits {
 
 impl Limits {
     /// See [`Limits::pending_blocks_max`].
-    pub const EMPTY_FACTOR: usize = 64;
+    pub const CERTIFIED_FACTOR: usize = 64;
 }
 
 impl Default for Limits {

@@ -359,15 +359,15 @@ impl Algorithm {
     /// is certified of them can be fetched again.
     ///
     /// While the highest QC's block is being fetched, `parent` is on the way to it. A certified
-    /// block has twice the room: a quorum had room for it, and without it nothing here is ever
-    /// committed, so the room would never come back.
+    /// block has more room: a quorum had room for it, and without it nothing here is ever
+    /// committed, so the room would never come back. (Its data is on disk, not in memory.)
     pub(super) fn has_room(
         &mut self,
         parent: BlockHash,
         data_bytes: u64,
         is_certified: bool,
     ) -> bool {
-        if self.is_within_limits(data_bytes, 1) {
+        if self.is_within_limits(data_bytes, false) {
             return true;
         }
         let tip = self.highest_qc.block_hash;
@@ -384,24 +384,20 @@ impl Algorithm {
         let dropped = self.tree.drop_side_branches(tip, keep);
         self.writes
             .extend(dropped.into_iter().map(|hash| Write::DropBlock { hash }));
-        self.tree.knows(&parent)
-            && self.is_within_limits(data_bytes, if is_certified { 2 } else { 1 })
+        self.tree.knows(&parent) && self.is_within_limits(data_bytes, is_certified)
     }
 
-    fn is_within_limits(&self, data_bytes: u64, times: usize) -> bool {
-        let Limits {
-            pending_blocks_max,
-            pending_bytes_max,
-            ..
-        } = self.config.limits;
-        let pending_blocks_max = pending_blocks_max.saturating_mul(times);
-        let pending_bytes_max = pending_bytes_max.saturating_mul(times as u64);
-        let blocks_max = match data_bytes {
-            0 => pending_blocks_max.saturating_mul(Limits::EMPTY_FACTOR),
-            _ => pending_blocks_max,
-        };
-        self.tree.blocks() < blocks_max
-            && (data_bytes == 0 || self.tree.bytes() + data_bytes <= pending_bytes_max)
+    fn is_within_limits(&self, data_bytes: u64, is_certified: bool) -> bool {
+        let limits = &self.config.limits;
+        let is_empty = data_bytes == 0;
+        let factor = |more: bool| if more { Limits::CERTIFIED_FACTOR } else { 1 };
+        let blocks_max = limits
+            .pending_blocks_max
+            .saturating_mul(factor(is_empty || is_certified));
+        let bytes_max = limits
+            .pending_bytes_max
+            .saturating_mul(factor(is_certified) as u64);
+        self.tree.blocks() < blocks_max && (is_empty || self.tree.bytes() + data_bytes <= bytes_max)
     }
 
     /// Votes for a known block if every rule allows it: on disk first, signed after.

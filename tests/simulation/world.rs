@@ -593,9 +593,9 @@ impl World {
         let bytes: u64 = memory.pending.iter().map(|block| block.data_bytes).sum();
         // Beyond `pending_blocks_max` only empty blocks, and of those so many; certified ones
         // have that room again: a quorum had it, and may have committed further.
-        let blocks_max = limits.pending_blocks_max * Limits::EMPTY_FACTOR.pow(2);
+        let blocks_max = limits.pending_blocks_max * Limits::CERTIFIED_FACTOR;
         if memory.pending.len() > blocks_max
-            || bytes > Limits::EMPTY_FACTOR as u64 * limits.pending_bytes_max
+            || bytes > Limits::CERTIFIED_FACTOR as u64 * limits.pending_bytes_max
         {
             let text = format!("{index}: {} pending blocks", memory.pending.len());
             self.checker.broken("everything-is-bounded", text);
