@@ -139,10 +139,6 @@ impl Sync {
         self.fetched.pop_front()
     }
 
-    pub(super) fn drop_fetched(&mut self) {
-        self.fetched.pop_front();
-    }
-
     /// What follows cannot be judged: it is fetched again later.
     pub(super) fn give_up_fetched(&mut self, now: Time) {
         self.fetched.clear();

@@ -163,7 +163,7 @@ impl Algorithm {
             return false;
         };
         if self.tree.knows(hash) {
-            self.sync.drop_fetched();
+            self.sync.take_fetched();
             return true;
         }
         // An empty block needs no app, but its parent may still be with it.

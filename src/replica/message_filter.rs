@@ -142,7 +142,7 @@ impl MessageFilter {
     fn take_own_votes(&mut self) {
         while let Ok(vote) = self.own_votes.try_recv() {
             self.verifier.trust(&vote);
-            self.window.record_own(&vote);
+            self.window.record_vote(&vote);
         }
     }
 

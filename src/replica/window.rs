@@ -232,12 +232,8 @@ impl Window {
             .is_quorum(members.iter().map(power_of).sum())
     }
 
-    /// Remembers a vote of one's own, which Alice has counted.
-    pub(super) fn record_own(&mut self, vote: &Vote) {
-        self.record_vote(vote);
-    }
-
-    fn record_vote(&mut self, vote: &Vote) {
+    /// Remembers a vote that is on its way to Alice, or that is one's own.
+    pub(super) fn record_vote(&mut self, vote: &Vote) {
         let votes = &mut self.view(vote.rank()).votes;
         votes.entry(vote.voter).or_insert(vote.statement);
     }
@@ -457,7 +453,7 @@ mod tests {
             voter: ValidatorAddress([i; 32]),
             ..vote(10, block)
         };
-        (1..=3).for_each(|i| window.record_own(&by(i, 1)));
+        (1..=3).for_each(|i| window.record_vote(&by(i, 1)));
         assert_eq!(
             window.judge_vote(at(10).at, &by(4, 1)),
             Err(Reason::NotNeeded)
