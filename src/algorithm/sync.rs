@@ -12,9 +12,10 @@ use crate::types::{
 
 use super::{Algorithm, Event, To};
 
-/// The pause after a peer's first failure, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// The pause after a peer's first failure is this part of the base time-out, and the longest so
+/// many of them: whoever was cut off for long is not to wait for long once it is over.
+const BACK_OFF_DIVISOR: u32 = 16;
+const BACK_OFF_MAX: u32 = 2;
 
 /// What is certified and not known is asked for after this part of the base time-out.
 const GRACE_DIVISOR: u32 = 16;
@@ -162,14 +163,14 @@ impl Sync {
             .any(|chain| chain.windows(2).all(consecutive))
     }
 
-    fn fail(&mut self, peer: ValidatorAddress, now: Time) {
+    fn fail(&mut self, peer: ValidatorAddress, now: Time, base_timeout: Duration) {
         let failures = self
             .back_off
             .get(&peer)
             .map_or(0, |back_off| back_off.failures);
-        let pause = BACK_OFF_FIRST
+        let pause = (base_timeout / BACK_OFF_DIVISOR)
             .saturating_mul(1 << failures.min(16))
-            .min(BACK_OFF_MAX);
+            .min(base_timeout.saturating_mul(BACK_OFF_MAX));
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
@@ -312,7 +313,7 @@ impl Algorithm {
 
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
         self.sync.in_flight = None;
-        self.sync.fail(peer, self.now);
+        self.sync.fail(peer, self.now, self.base_timeout());
         self.events.push(Event::SyncFailed { peer, why });
     }
 

@@ -28,6 +28,8 @@ pub struct Space {
     pub twins: usize,
     pub sets_max: u8,
     partitions: Vec<Vec<u8>>,
+    /// Those in which somebody can go on: one set has the keys of a quorum.
+    with_quorum: Vec<u32>,
     renamings: Vec<Renaming>,
 }
 
@@ -66,7 +68,16 @@ impl Space {
             }
         };
         let renamings = renamings(validators, twins);
+        let has_quorum = |partition: &Vec<u8>| {
+            (0..sets_max).any(|set| {
+                let twin = |key: usize| key < twins && partition[validators + key] == set;
+                let keys = (0..validators).filter(|key| partition[*key] == set || twin(*key));
+                3 * keys.count() > 2 * validators
+            })
+        };
+        let with_quorum = (0..partitions.len()).filter(|i| has_quorum(&partitions[*i]));
         Space {
+            with_quorum: with_quorum.map(|index| index as u32).collect(),
             validators,
             twins,
             sets_max,
@@ -126,10 +137,18 @@ impl Space {
     }
 
     /// A canonical scenario, drawn evenly: but for the few that are symmetric in themselves, each
-    /// is as likely as any other.
-    pub fn draw(&self, shape: Shape, rng: &mut Rng) -> Choices {
-        let drawn = (0..shape.views).map(|_| rng.index(self.choices(shape)) as u32);
-        self.canonical(&drawn.collect::<Choices>())
+    /// is as likely as any other; or as any other with a quorum in every view.
+    pub fn draw(&self, shape: Shape, needs_quorum: bool, rng: &mut Rng) -> Choices {
+        let mut choice = |_| {
+            let leader = rng.index(self.leaders(shape)) * self.partitions.len();
+            leader as u32
+                + match needs_quorum {
+                    true => *rng.pick(&self.with_quorum),
+                    false => rng.index(self.partitions.len()) as u32,
+                }
+        };
+        let drawn: Choices = (0..shape.views).map(&mut choice).collect();
+        self.canonical(&drawn)
     }
 
     pub fn views(&self, choices: &[u32]) -> Vec<View> {
@@ -250,7 +269,9 @@ mod tests {
         let space = Space::new(4, 1, 2);
         let all: BTreeSet<Choices> = space.all(SMALL).into_iter().collect();
         let mut rng = Rng::new(1);
-        let drawn: Vec<Choices> = (0..20_000).map(|_| space.draw(SMALL, &mut rng)).collect();
+        let drawn: Vec<Choices> = (0..20_000)
+            .map(|_| space.draw(SMALL, false, &mut rng))
+            .collect();
         assert!(drawn.iter().all(|choices| all.contains(choices)));
         assert_eq!(drawn.into_iter().collect::<BTreeSet<_>>(), all);
     }

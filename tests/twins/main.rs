@@ -63,6 +63,20 @@ const SAMPLED: [(usize, usize); 3] = [(4, 1), (7, 1), (7, 2)];
 const SAMPLED_VIEWS: std::ops::RangeInclusive<u32> = 4..=11;
 const SETS_MAX: u8 = 3;
 
+/// Scenarios that once broke a rule, and why.
+const REGRESSIONS: [(&str, &str); 2] = [
+    (
+        "4+1 two next 0:0123|4 0:01234 0:012|34 0:01|234 0:01|24|3 0:014|2|3 0:01|2|34 0:01|234 \
+         0:02|134 0:014|2|3",
+        "cut off for long, a replica asked nobody for long after: the pauses had grown without end",
+    ),
+    (
+        "4+1 three next 0:01|23|4 0:012|34 0:01|234 0:024|13 0:03|124 0:0134|2 0:03|12|4 0:04|13|2 \
+         0:0124|3 0:01|24|3",
+        "the same",
+    ),
+];
+
 /// Scenarios of a shape that are remembered, so that none is run twice.
 const REMEMBERED_MAX: usize = 1 << 20;
 
@@ -110,7 +124,8 @@ impl Campaign {
     }
 
     /// The next scenario, if there is one that has not run: of a complete shape in long strides, so
-    /// that a part is an even part. In half of those that are drawn only twins lead.
+    /// that a part is an even part. In half of those that are drawn only twins lead, in half every
+    /// view has a quorum that can talk.
     fn next(&mut self, rng: &mut Rng) -> Option<Choices> {
         let drawn = match &self.all {
             Some(all) => {
@@ -119,13 +134,12 @@ impl Campaign {
             }
             None => {
                 let leaders = [Leaders::All, Leaders::Twins][rng.index(2)];
-                self.space.draw(
-                    Shape {
-                        leaders,
-                        ..self.shape
-                    },
-                    rng,
-                )
+                let needs_quorum = rng.chance(500);
+                let shape = Shape {
+                    leaders,
+                    ..self.shape
+                };
+                self.space.draw(shape, needs_quorum, rng)
             }
         };
         let is_new = self.seen.len() < REMEMBERED_MAX && self.seen.insert(drawn.clone());
@@ -270,6 +284,14 @@ fn budget() {
 }
 
 #[test]
+fn regressions() {
+    for (text, story) in REGRESSIONS {
+        let scenario = text.parse().unwrap_or_else(|why| panic!("{text}: {why}"));
+        assert_eq!(run(&scenario, false).violation, None, "{story}: {text}");
+    }
+}
+
+#[test]
 fn a_text_is_its_scenario() {
     let text = "7+2 two next  0:0123|456|78 6:012345678";
     let scenario: Scenario = text.parse().expect("a scenario");
@@ -324,7 +346,7 @@ fn a_fork_of_two_twins_of_four_is_found() {
             twins: 2,
             rule: CommitRule::TwoChain,
             vote_to: VoteTo::All,
-            views: space.views(&space.draw(shape, &mut rng)),
+            views: space.views(&space.draw(shape, false, &mut rng)),
         })
     };
     let tried = (1..=2_000).find(forks);

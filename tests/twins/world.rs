@@ -244,18 +244,23 @@ impl World {
                 self.judge(index, spoken);
             }
         }
-        if self.scenario.is_honest(index) {
-            let node = &mut self.nodes[index];
-            if let Some(nonsense) = node.disk.take_nonsense() {
-                self.checker.broken("writes-mean-something", nonsense);
-            }
-            let node = &self.nodes[index];
-            let (memory, disk) = (node.algorithm().durable(), node.disk.durable());
-            self.checker.remembers(index, memory, disk);
+        let has_written = spoken.iter().any(|spoken| !spoken.writes.is_empty());
+        if has_written && self.scenario.is_honest(index) {
+            self.compare(index);
         }
         for (to, message) in spoken.into_iter().flat_map(|spoken| spoken.messages) {
             self.send(index, to, message);
         }
+    }
+
+    /// What an instance remembers, and what is on its disk.
+    fn compare(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        if let Some(nonsense) = node.disk.take_nonsense() {
+            self.checker.broken("writes-mean-something", nonsense);
+        }
+        let (memory, disk) = (node.algorithm().durable(), node.disk.durable());
+        self.checker.remembers(index, memory, disk);
     }
 
     fn judge(&mut self, index: usize, spoken: &Spoken) {
