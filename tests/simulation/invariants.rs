@@ -935,7 +935,7 @@ mod tests {
                 rank: Rank::default(),
             },
             pending: vec![],
-            validator_sets: vec![],
+            epochs: vec![],
         };
         checker.remembers(0, disk.clone(), disk.clone());
         let mut memory = disk.clone();
