@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{Refusal, SignatureCheck, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, Config, Effect, Event, Input, Limits, Step, SyncConfig, To, VoteTo, Write,
+    Algorithm, Config, Durable, Effect, Event, Input, Limits, Step, SyncConfig, To, VoteTo, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
@@ -125,7 +125,12 @@ impl Node {
 
     /// Forgets all that is not on disk.
     pub fn restart(&mut self, chain: &Chain, now: Time) -> Vec<Spoken> {
-        let step = Algorithm::recover(chain.config(self.key), self.disk.durable(), now);
+        self.restart_from(chain, self.disk.durable(), now)
+    }
+
+    /// The same, from what a defect has made of the disk.
+    pub fn restart_from(&mut self, chain: &Chain, durable: Durable, now: Time) -> Vec<Spoken> {
+        let step = Algorithm::recover(chain.config(self.key), durable, now);
         self.finish(now, step)
     }
 
