@@ -45,11 +45,13 @@ const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
 /// About 100 bytes each.
 const STATES_MAX: usize = 8_000_000;
 
-fn bounds(rule: CommitRule, leaders: Leaders, views: u64) -> Bounds {
+fn bounds(rule: CommitRule, leaders: Leaders, views: u64, proposals: usize) -> Bounds {
     Bounds {
         rule,
         leaders,
         views,
+        proposals,
+        timeouts: (1, views),
         restarts: true,
         states_max: STATES_MAX,
         defect: None,
@@ -58,10 +60,11 @@ fn bounds(rule: CommitRule, leaders: Leaders, views: u64) -> Bounds {
 
 fn print(bounds: &Bounds, found: &Found) {
     println!(
-        "{:>10} {:>7} {:>5} {:>9} {:>10} {:>7} {:>5} {:>8} {:>10} {:>6} {:>7.1} {:>10}",
+        "{:>10} {:>7} {:>5} {:>6} {:>9} {:>10} {:>7} {:>5} {:>8} {:>10} {:>6} {:>7.1} {:>10}",
         format!("{:?}", bounds.rule),
         format!("{:?}", bounds.leaders),
         bounds.views,
+        bounds.proposals,
         found.states,
         found.merged,
         found.locals,
@@ -79,28 +82,31 @@ fn print(bounds: &Bounds, found: &Found) {
 }
 
 const HEAD: &str =
-    "      rule leaders views    states     merged  locals depth    bound committing \
+    "      rule leaders views blocks    states     merged  locals depth    bound committing \
                     height seconds violations";
 
 /// Ever more views under one rule, for as long as there is time.
 fn deepen(rule: CommitRule, budget: Duration) -> usize {
     let start = Instant::now();
     let mut violations = 0;
-    for (leaders, views) in [
-        (Leaders::Liar, 2),
-        (Leaders::Mixed, 2),
-        (Leaders::Liar, 3),
-        (Leaders::Mixed, 3),
-        (Leaders::Liar, 4),
-        (Leaders::Mixed, 4),
-        (Leaders::Liar, 5),
+    for (leaders, views, proposals) in [
+        (Leaders::Liar, 2, 2),
+        (Leaders::Mixed, 2, 2),
+        (Leaders::Liar, 3, 1),
+        (Leaders::Liar, 3, 2),
+        (Leaders::Mixed, 3, 1),
+        (Leaders::Liar, 4, 1),
+        (Leaders::Mixed, 3, 2),
+        (Leaders::Liar, 4, 2),
     ] {
         let left = budget.saturating_sub(start.elapsed());
         if left.is_zero() {
             break;
         }
-        let bounds = bounds(rule, leaders, views);
-        let found = Search::new(bounds).run(left);
+        let bounds = bounds(rule, leaders, views, proposals);
+        // What is too large for its share leaves the rest to what is larger still, and reached by
+        // other ways.
+        let found = Search::new(bounds).run(left / 2);
         print(&bounds, &found);
         violations += usize::from(found.violation.is_some());
     }
@@ -124,11 +130,14 @@ fn budget() {
     assert!(violations == 0, "{violations} searches found a broken rule");
 }
 
-/// Each seeded defect is found as what it leads to: a fork.
-fn forks(rule: CommitRule, views: u64, defect: Defect) {
+/// Each seeded defect is found as what it leads to: a fork. Where time-outs are of no use to it, or
+/// those of one view are enough, there are no others: so the longer chains are reached, too.
+fn forks(rule: CommitRule, views: u64, timeouts: (u64, u64), defect: Defect) {
     let bounds = Bounds {
         defect: Some(defect),
-        ..bounds(rule, Leaders::Liar, views)
+        timeouts,
+        proposals: if defect == Defect::HiddenQc { 1 } else { 2 },
+        ..bounds(rule, Leaders::Liar, views, 2)
     };
     let found = Search::new(bounds).run(Duration::from_secs(100));
     println!("{HEAD}");
@@ -139,17 +148,27 @@ fn forks(rule: CommitRule, views: u64, defect: Defect) {
     assert!(what.starts_with("agreement"), "{what}");
 }
 
+const NO_TIMEOUTS: (u64, u64) = (1, 0);
+
 #[test]
 fn votes_forgotten_in_a_crash_fork() {
-    forks(CommitRule::TwoChain, 2, Defect::ForgottenVotes);
+    forks(CommitRule::TwoChain, 2, NO_TIMEOUTS, Defect::ForgottenVotes);
+    forks(
+        CommitRule::ThreeChain,
+        3,
+        NO_TIMEOUTS,
+        Defect::ForgottenVotes,
+    );
 }
 
 #[test]
 fn a_quorum_that_is_none_forks() {
-    forks(CommitRule::TwoChain, 2, Defect::SmallQuorum);
+    forks(CommitRule::TwoChain, 2, NO_TIMEOUTS, Defect::SmallQuorum);
+    forks(CommitRule::ThreeChain, 3, NO_TIMEOUTS, Defect::SmallQuorum);
 }
 
 #[test]
 fn a_hidden_qc_forks() {
-    forks(CommitRule::TwoChain, 4, Defect::HiddenQc);
+    forks(CommitRule::TwoChain, 4, (2, 2), Defect::HiddenQc);
+    forks(CommitRule::ThreeChain, 6, (3, 3), Defect::HiddenQc);
 }

@@ -3,7 +3,7 @@
 //! The network forgets nothing and promises nothing: whatever was sent can be delivered to anybody
 //! at any later time, or never. The liar sees all, and assembles certificates from what was signed
 //! and its own signature; so certificates are what is delivered, not single votes and time-outs.
-//! In each of its views it proposes at most [`PROPOSALS_MAX`] blocks, on any certificate that there
+//! In each of its views it proposes one block or two, on any certificate that there
 //! is, with a certificate of time-outs or with none, to whomever it likes.
 //!
 //! What a replica takes in without saying anything new concerns nobody else, and could as well
@@ -37,7 +37,9 @@ use crate::trace::describe_message;
 const VALIDATORS: usize = 4;
 const HONEST: usize = 3;
 const LIAR: usize = 0;
-const PROPOSALS_MAX: usize = 2;
+
+/// Closures that are remembered; beyond it they are computed again.
+const CLOSURES_MAX: usize = 2_000_000;
 
 /// Honest votes, and time-outs, that make a quorum with the liar's.
 const HONEST_QUORUM: usize = 2;
@@ -71,8 +73,12 @@ pub enum Defect {
 pub struct Bounds {
     pub rule: CommitRule,
     pub leaders: Leaders,
-    /// Nothing is proposed, and nothing times out, in later views.
+    /// Nothing is proposed in later ones.
     pub views: u64,
+    /// Blocks that the liar may propose in one view: with two it equivocates.
+    pub proposals: usize,
+    /// The first and the last view whose timers may run out.
+    pub timeouts: (u64, u64),
     /// Whether honest replicas may crash and start again.
     pub restarts: bool,
     pub states_max: usize,
@@ -115,6 +121,10 @@ struct Closure {
 
 /// A QC by the number of its block plus one; 0 is the genesis's.
 type Qc = usize;
+
+/// What can be delivered: the QCs and the certificates of time-outs that the liar can have, and the
+/// proposals of honest leaders to each replica.
+type Knowledge = (Vec<Qc>, Vec<(u64, Qc)>, [Vec<usize>; HONEST]);
 
 /// A block, with what a vote for it says.
 struct Known {
@@ -190,8 +200,7 @@ pub struct Search {
     /// The sets of blocks that the liar has proposed.
     proposals: Vec<Vec<usize>>,
     by_proposals: HashMap<Vec<usize>, u32>,
-    /// The QCs and the certificates of time-outs that the liar can have.
-    knowledge: HashMap<(Vec<Qc>, Vec<(u64, Qc)>), u32>,
+    knowledge: HashMap<Knowledge, u32>,
     closures: HashMap<(usize, u32, u32, u32), Rc<Closure>>,
     chains: Vec<Vec<BlockHash>>,
     by_chain: HashMap<Vec<BlockHash>, u32>,
@@ -402,13 +411,10 @@ impl Search {
     fn closures_of(&mut self, (locals, proposals): State) -> [Rc<Closure>; HONEST] {
         let qcs = self.qcs(&locals);
         let tcs = self.tcs(&locals, &qcs);
+        let sent = [0, 1, 2].map(|replica| self.sent_to(replica, &locals));
         let next = self.knowledge.len() as u32;
-        let knowledge = (qcs.clone(), tcs.clone());
-        let mut knowledge = *self.knowledge.entry(knowledge).or_insert(next);
-        let sent: Vec<Vec<usize>> = (0..HONEST).map(|r| self.sent_to(r, &locals)).collect();
-        if sent.iter().any(|sent| !sent.is_empty()) {
-            knowledge = u32::MAX; // rare, and not remembered
-        }
+        let known = (qcs.clone(), tcs.clone(), sent.clone());
+        let knowledge = *self.knowledge.entry(known).or_insert(next);
         [0, 1, 2].map(|replica| {
             let key = (self.graph(replica), locals[replica], knowledge, proposals);
             if let Some(closure) = self.closures.get(&key) {
@@ -417,7 +423,7 @@ impl Search {
             let local = locals[replica];
             let closure = self.closure(replica, local, proposals, &qcs, &tcs, &sent[replica]);
             let closure = Rc::new(closure);
-            if knowledge < u32::MAX {
+            if self.closures.len() < CLOSURES_MAX {
                 self.closures.insert(key, closure.clone());
             }
             closure
@@ -545,7 +551,8 @@ impl Search {
     ) -> Vec<(Key, u32, bool)> {
         let view = self.local(replica, local).view;
         let mut keys = Vec::new();
-        if view <= self.bounds.views {
+        let (first, last) = self.bounds.timeouts;
+        if (first..=last).contains(&view) {
             keys.push((Key::Timer, proposals, true));
         }
         if self.bounds.restarts {
@@ -584,7 +591,7 @@ impl Search {
         let mut all: Vec<(usize, u32)> = proposed.iter().map(|b| (*b, proposals)).collect();
         for view in 1..=self.bounds.views {
             let in_view = proposed.iter().filter(|b| self.blocks[**b].view() == view);
-            if self.leader(view) != LIAR || in_view.count() >= PROPOSALS_MAX {
+            if self.leader(view) != LIAR || in_view.count() >= self.bounds.proposals {
                 continue;
             }
             for qc in qcs {
