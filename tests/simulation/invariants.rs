@@ -123,6 +123,7 @@ impl Checker {
                     last_commit = Some(*hash);
                 }
                 Write::DropBlock { hash } => self.drop_block(replica, hash),
+                Write::ChangeEpoch(_) => {}
             }
         }
         if let Some(hash) = last_commit {
