@@ -3,7 +3,7 @@
 //! In the usual story replica 0 looks on: 1 proposes block B with updates in view 1, 2 nudges it in
 //! view 2, and 3 in view 3.
 
-use super::fixture::{data, valid, valid_with, Fixture, Setup};
+use super::fixture::{self, data, valid, valid_with, Fixture, Setup};
 use hotstuff::algorithm::verify::Refusal;
 use hotstuff::algorithm::{
     Effect, EpochRecord, Event, Input, PendingBlock, StoredProposal, To, Write, EPOCHS_KEPT,
@@ -42,8 +42,6 @@ fn take(f: &mut Fixture, block: &Block) -> fixture::Outcome {
     let updates = block.header.validator_set_updates.clone();
     f.verdict(block, valid_with(&updates.expect("it updates")))
 }
-
-use super::fixture;
 
 fn certificate(qc: &QuorumCertificate) -> Certificate {
     Certificate::Quorum(qc.clone())
@@ -1042,7 +1040,8 @@ fn sync_may_end_at_the_change() {
 
 #[test]
 fn what_a_range_says_of_sets_must_be_proved_by_commit_qcs() {
-    let spoils: [(fn(&mut Range), Refusal); 5] = [
+    type Spoil = (fn(&mut Range), Refusal);
+    let spoils: [Spoil; 5] = [
         // The Prepare QC instead of the Commit QC.
         (
             |r| {
