@@ -85,6 +85,7 @@
 
 mod collect;
 mod propose;
+mod reconfigure;
 mod safety;
 mod state;
 mod step;

@@ -1,5 +1,6 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
+mod epochs;
 mod fixture;
 
 use std::time::Duration;
@@ -820,6 +821,7 @@ fn after_a_crash_a_leader_does_not_propose_twice() {
             durable.voting_record.voted = Some(vote);
             durable.voting_record.proposal = Some(StoredProposal {
                 block: hash,
+                nudge: None,
                 vote,
                 timeout_certificate: None,
             });
