@@ -98,6 +98,25 @@ fn a_signature_of_another_chain_is_refused() {
 }
 
 #[test]
+fn a_signature_once_checked_vouches_for_no_other_bytes_or_words() {
+    let mut f = Fixture::new();
+    let block = f.block(1, 1, &f.genesis_qc(), b"");
+    let vote = f.vote(1, f.statement(&block));
+    f.receive(1, ProgressMessage::Vote(vote));
+    let mut other_bytes = vote;
+    other_bytes.signature.0[63] ^= 1;
+    let mut other_words = vote;
+    other_words.statement.justify_view = ViewNumber(1);
+    let mut another = vote;
+    another.voter = f.address(2);
+    for forged in [other_bytes, other_words, another] {
+        let refused = f.try_receive(1, ProgressMessage::Vote(forged)).err();
+        assert_eq!(refused, Some(Refusal::WrongSignature));
+    }
+    f.receive(1, ProgressMessage::Vote(vote));
+}
+
+#[test]
 fn data_that_does_not_hash_is_refused_before_it_is_judged() {
     let mut f = Fixture::new();
     let mut block = f.block(1, 1, &f.genesis_qc(), b"right");
