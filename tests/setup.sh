@@ -57,10 +57,11 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
     echo "setup: $(python3 --version) is too old: Python 3.9 or later is needed" >&2
     exit 1
 fi
-if [ "$purpose" = coverage ] && ! ls "$(rustc --print sysroot)"/lib/rustlib/*/bin/llvm-cov >/dev/null 2>&1; then
+llvm=$(rustc --print sysroot)/lib/rustlib
+if [ "$purpose" = coverage ] && ! ls "$llvm"/*/bin/llvm-cov >/dev/null 2>&1; then
     if ! command -v rustup >/dev/null 2>&1; then
-        echo "setup: llvm-cov and llvm-profdata of $(rustc --version) are missing. With a Rust from" >&2
-        echo "           https://rustup.rs: rustup component add llvm-tools" >&2
+        echo "setup: the LLVM tools of $(rustc --version) are missing." >&2
+        echo "           With a Rust from https://rustup.rs: rustup component add llvm-tools" >&2
         exit 1
     fi
     echo "setup: installing llvm-tools"
