@@ -97,21 +97,23 @@ def read_bugs():
 
 def apply(bugs):
     """The changed text of each file. Several bugs may change the same lines: each change is made
-    to what the ones before have left, of which the old text must still be a part, once."""
-    texts = {}
+    to what the ones before have left, of which the old text must still be a part."""
+    texts, drifts = {}, []
     for bug in bugs:
         for file, old, new in bug.changes:
             original = (ROOT / file).read_text()
+            texts.setdefault(file, original)
             pattern = re.compile(r"\s+".join(re.escape(word) for word in old.split()))
             count = len(pattern.findall(original))
-            if count != 1:
-                raise Drift(f"{bug.name}: {count} times in {file}:\n{old}")
-            texts.setdefault(file, original)
             found = pattern.search(texts[file])
-            if not found:
-                raise Drift(f"{bug.name}: another bug has changed this in {file}:\n{old}")
+            if count != 1 or not found:
+                why = f"{count} times in {file}" if count != 1 else "another bug has changed"
+                drifts.append(f"{bug.name}: {why}:\n{old}")
+                continue
             new = new.replace("BUG", f"crate::seeded_bug({json.dumps(bug.name)})")
             texts[file] = texts[file][: found.start()] + new + texts[file][found.end() :]
+    if drifts:
+        raise Drift("bugs.txt does not fit the source:\n" + "\n".join(drifts))
     return texts
 
 
