@@ -13,8 +13,10 @@
 //!
 //! | line                              | what it does                                            |
 //! |-----------------------------------|---------------------------------------------------------|
-//! | `start RULE [next-leader]`        | four replicas, `three-chain` or `two-chain`             |
+//! | `start RULE [next-leader] [listener]` | four validators, `three-chain` or `two-chain`; and  |
+//! |                                   | replica 4, which is none                                |
 //! | `work R TEXT`                     | the host of R has a command                             |
+//! | `update R S=POWER..`              | the host of R has validator-set updates                 |
 //! | `deliver [KIND..] [from R..] [to R..]` | what is on its way, until nothing of it is         |
 //! | `drop ...`                        | the same, but it is lost                                |
 //! | `wait R..`                        | the next deadline of each comes                         |

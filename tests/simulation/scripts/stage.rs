@@ -1,4 +1,5 @@
-//! Four replicas, their disks, and what is on its way between them. Nothing happens by itself.
+//! Four replicas or five, their disks, and what is on its way between them. Nothing happens by
+//! itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,14 +13,13 @@ use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{
     Certificate, Message, ProgressMessage, Propose, SyncMessage, SyncResponse, TimeoutVote, Vote,
 };
-use hotstuff::pacemaker::DefaultPacemaker;
+use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
 use hotstuff::types::*;
 
 use crate::disk::SimDisk;
 use crate::keys::{address, check, index_of, sign, SimSigner};
-use crate::progress::leader;
-
-const REPLICAS: usize = 4;
+/// Of the first epoch. Whoever comes after them is a listener until an update adds it.
+const VALIDATORS: usize = 4;
 /// No script needs more; one that does goes in circles.
 const LETTERS_MAX: usize = 5_000;
 /// Deadlines that may come before a view is timed out: of sync, and of idle leaders.
@@ -48,8 +48,11 @@ pub struct Stage {
     now: Time,
     replicas: Vec<Replica>,
     letters: VecDeque<Letter>,
-    /// Every block that was proposed, by its name: `b3`, and `b3'` for the second of view 3.
+    /// Every block that was proposed, by its name: `b3`, `b3'` for the second of view 3, `b1.3` in
+    /// epoch 1.
     blocks: BTreeMap<String, Block>,
+    /// The validators of each epoch that has begun somewhere.
+    sets: Vec<ValidatorSet>,
     /// What happened since the lines were last taken: who did what.
     done: Vec<(String, Vec<usize>)>,
 }
@@ -62,6 +65,10 @@ impl Stage {
         match verb {
             "start" => self.start(&words),
             "work" => self.work(number(words[0]), &words[1..].join(" ")),
+            "update" => self.work(
+                number(words[0]),
+                &format!("update {}", words[1..].join(" ")),
+            ),
             "deliver" => self.deliver(&Which::parse(&words)),
             "drop" => {
                 let which = Which::parse(&words);
@@ -108,7 +115,8 @@ impl Stage {
             address: address(index),
             power: 1,
         };
-        let validator_set = ValidatorSet::new((0..REPLICAS).map(member)).expect("four validators");
+        let validator_set =
+            ValidatorSet::new((0..VALIDATORS).map(member)).expect("four validators");
         let commit_rule = match words.first() {
             Some(&"three-chain") => CommitRule::ThreeChain,
             Some(&"two-chain") => CommitRule::TwoChain,
@@ -130,9 +138,9 @@ impl Stage {
             genesis: self.genesis,
             parameters,
             pacemaker: Arc::new(DefaultPacemaker::default()),
-            vote_to: match words.get(1) {
-                Some(&"next-leader") => VoteTo::NextLeader,
-                _ => VoteTo::All,
+            vote_to: match words.contains(&"next-leader") {
+                true => VoteTo::NextLeader,
+                false => VoteTo::All,
             },
             sync: SyncConfig {
                 interval: Duration::from_secs(3_600), // nobody asks without a reason
@@ -140,7 +148,9 @@ impl Stage {
             },
             limits: Limits::default(),
         });
-        for index in 0..REPLICAS {
+        self.sets.push(validator_set.clone());
+        let listeners = usize::from(words.contains(&"listener"));
+        for index in 0..VALIDATORS + listeners {
             let mut verifier = Verifier::new(self.genesis, check);
             verifier.learn(Epoch(0), validator_set.clone());
             self.replicas.push(Replica {
@@ -194,7 +204,7 @@ impl Stage {
             None => format!("is down, with height {} on disk", replica.disk.height()),
             Some(algorithm) => format!(
                 "is in view {}, with {} and height {}",
-                algorithm.view().view,
+                view(algorithm.view()),
                 self.qc(algorithm.highest_qc()),
                 algorithm.committed().height
             ),
@@ -235,12 +245,13 @@ impl Stage {
             self.name(message);
         }
         for event in events {
+            self.learn(index, &event);
             self.tell(index, &algorithm, &event);
         }
         self.replicas[index].algorithm = Some(algorithm);
         let proposes = messages
             .iter()
-            .any(|(_, message)| kind(message) == "propose");
+            .any(|(_, message)| ["propose", "nudge"].contains(&kind(message)));
         for (to, message) in messages {
             self.post(index, to, message);
         }
@@ -264,9 +275,9 @@ impl Stage {
             } => {
                 let work = self.replicas[index].work.pop_front();
                 let block = |text: String| ProposeBlockResponse::Block {
+                    validator_set_updates: set_updates(text.as_bytes()),
                     data: text.into_bytes(),
                     state_updates: None,
-                    validator_set_updates: None,
                 };
                 Input::BlockProposed {
                     cur_view,
@@ -281,7 +292,7 @@ impl Stage {
                 } else {
                     ValidateBlockResponse::Valid {
                         state_updates: None,
-                        validator_set_updates: None,
+                        validator_set_updates: set_updates(&block.data),
                     }
                 },
             },
@@ -291,7 +302,7 @@ impl Stage {
     fn name(&mut self, message: &Message) {
         if let Message::Progress(ProgressMessage::Propose(Propose { block, .. })) = message {
             if !self.blocks.values().any(|known| known == block) {
-                let mut name = format!("b{}", block.header.view);
+                let mut name = format!("b{}", view(block.header.rank()));
                 while self.blocks.contains_key(&name) {
                     name.push('\'');
                 }
@@ -309,9 +320,15 @@ impl Stage {
         }
     }
 
-    /// By the name of its block: `QC3'` is of `b3'`.
+    /// By the name of its block: `QC3'` is of `b3'`. One of a nudge has its own view.
     fn qc(&self, qc: &QuorumCertificate) -> String {
-        format!("QC{}", &self.name_of(&qc.block_hash)[1..])
+        let (name, phase) = (self.name_of(&qc.block_hash), phase(qc.phase));
+        let block = self.blocks.get(&name);
+        let is_nudge = block.is_some_and(|block| block.header.view != qc.view_num);
+        match is_nudge {
+            true => format!("{phase}QC{} of {name}", qc.view_num),
+            false => format!("{phase}QC{}", &name[1..]),
+        }
     }
 
     fn tc(&self, tc: &TimeoutCertificate) -> String {
@@ -322,12 +339,25 @@ impl Stage {
         let text = match event {
             Event::ViewStarted { rank, .. } => {
                 let highest = algorithm.highest_qc();
-                let by = match rank.view.previous() {
-                    ViewNumber(0) => String::new(),
-                    before if highest.view_num == before => format!(" by {}", self.qc(highest)),
-                    before => format!(" by TC{before}"),
+                let before = Rank {
+                    view: rank.view.previous(),
+                    ..*rank
                 };
-                format!("enters {}{by}", rank.view)
+                let by = match before.view {
+                    ViewNumber(0) if before.epoch == Epoch(0) => String::new(),
+                    _ if highest.rank() == before => format!(" by {}", self.qc(highest)),
+                    _ => format!(" by TC{}", view(before)),
+                };
+                format!("enters {}{by}", view(*rank))
+            }
+            Event::EpochStarted(record) => {
+                let members = record.validator_set.members().iter();
+                let members = members.map(|member| {
+                    let Validator { address, power } = member;
+                    format!("{}={power}", index_of(address))
+                });
+                let members: Vec<String> = members.collect();
+                format!("begins epoch {} of {}", record.epoch, members.join(" "))
             }
             Event::Committed { block, .. } => {
                 let name = self.name_of(block);
@@ -349,11 +379,32 @@ impl Stage {
         self.say(index, text);
     }
 
+    /// The validators of a new epoch are known from here on.
+    fn learn(&mut self, index: usize, event: &Event) {
+        if let Event::EpochStarted(record) = event {
+            let set = record.validator_set.clone();
+            self.replicas[index]
+                .verifier
+                .learn(record.epoch, set.clone());
+            if self.sets.len() as u64 == record.epoch.0 {
+                self.sets.push(set);
+            }
+        }
+    }
+
+    fn leader(&self, rank: Rank) -> usize {
+        let set = &self.sets[rank.epoch.0 as usize];
+        index_of(&DefaultPacemaker::default().view_leader(set, rank.view))
+    }
+
     /// One's own vote, whoever it is sent to; a proposal has its own line.
     fn tell_vote(&mut self, index: usize, message: &ProgressMessage) {
         if let ProgressMessage::Vote(vote) = message {
             let name = self.name_of(&vote.statement.block_hash);
-            self.say(index, format!("votes {name}"));
+            self.say(
+                index,
+                format!("votes {}{name}", phase(vote.statement.phase)),
+            );
         }
     }
 
@@ -365,7 +416,7 @@ impl Stage {
         }
         let to: Vec<usize> = match to {
             To::Peer(peer) => vec![index_of(&peer)],
-            To::All => (0..REPLICAS).filter(|to| *to != from).collect(),
+            To::All => (0..self.replicas.len()).filter(|to| *to != from).collect(),
         };
         for to in to {
             self.letters.push_back(Letter {
@@ -392,6 +443,12 @@ impl Stage {
                     "proposes {name} on {}{tc}",
                     self.qc(&header.justify)
                 ))
+            }
+            Message::Progress(ProgressMessage::Nudge(nudge)) => {
+                let tc = nudge.timeout_certificate.as_ref();
+                let tc = tc.map_or(String::new(), |tc| format!(" and {}", self.tc(tc)));
+                let phase = phase(nudge.vote.statement.phase);
+                Some(format!("nudges {phase}on {}{tc}", self.qc(&nudge.justify)))
             }
             Message::Progress(ProgressMessage::TimeoutVote(timeout)) => {
                 let last = timeout.last_vote.map(|vote| vote.statement.block_hash);
@@ -472,7 +529,10 @@ impl Stage {
 
     /// The leader of `view` has sent these another block than the others, and votes for both.
     fn twin(&mut self, view: u64, to: &[&str]) {
-        let leader = leader(&[1; REPLICAS], view);
+        let leader = self.leader(Rank {
+            epoch: Epoch(0),
+            view: ViewNumber(view),
+        });
         let original = self
             .letters
             .iter()
@@ -513,9 +573,10 @@ impl Stage {
     }
 
     fn fork(&mut self, words: &[&str]) {
-        let (view, on) = (number(words[0]) as u64, words[2]);
-        let leader = leader(&[1; REPLICAS], view);
+        let (view, on) = (ViewNumber(number(words[0]) as u64), words[2]);
         let justify = self.qc_of(on);
+        let epoch = justify.epoch;
+        let leader = self.leader(Rank { epoch, view });
         let height = match self.blocks.get(&format!("b{on}")) {
             Some(block) => block.header.height,
             None => BlockHeight(0),
@@ -523,14 +584,14 @@ impl Stage {
         let data = Data::new(b"fork".as_slice());
         let header = BlockHeader {
             height: height.next(),
-            epoch: Epoch(0),
-            view: ViewNumber(view),
+            epoch,
+            view,
             justify,
             data_hash: data.hash(),
             validator_set_updates: None,
         };
         let named = words.get(4).map(|named| self.qc_of(named));
-        let tc = named.map(|highest_qc| self.tc_of(view - 1, highest_qc));
+        let tc = named.map(|highest_qc| self.tc_of(view.previous(), highest_qc));
         let message = Message::Progress(self.signed(leader, Block { header, data }, tc));
         self.name(&message);
         self.post(leader, To::All, message);
@@ -580,12 +641,16 @@ impl Stage {
     }
 
     fn vote_of(&self, index: usize, block: &Block) -> Vote {
+        let header = &block.header;
         let statement = VoteStatement {
-            epoch: Epoch(0),
-            view_num: block.header.view,
-            justify_view: block.header.justify.rank().view,
+            epoch: header.epoch,
+            view_num: header.view,
+            justify_view: header.justify.rank().view,
             block_hash: block.hash(&self.genesis),
-            phase: Phase::Generic,
+            phase: match header.validator_set_updates {
+                Some(_) => Phase::Prepare,
+                None => Phase::Generic,
+            },
         };
         Vote {
             statement,
@@ -614,29 +679,61 @@ impl Stage {
             justify_view,
             block_hash,
             phase,
-            signatures: (0..REPLICAS).map(slot).collect(),
+            signatures: (0..VALIDATORS).map(slot).collect(),
         }
     }
 
-    fn tc_of(&self, view: u64, highest_qc: QuorumCertificate) -> TimeoutCertificate {
+    fn tc_of(&self, view_num: ViewNumber, highest_qc: QuorumCertificate) -> TimeoutCertificate {
         let qc_view = highest_qc.rank().view;
         let statement = Statement::Timeout(TimeoutStatement {
             epoch: Epoch(0),
-            view_num: ViewNumber(view),
+            view_num,
             qc_view,
         });
         let slot = |index| (index < 3).then(|| (qc_view, self.sign(index, statement)));
         TimeoutCertificate {
             epoch: Epoch(0),
-            view_num: ViewNumber(view),
+            view_num,
             highest_qc,
-            signatures: (0..REPLICAS).map(slot).collect(),
+            signatures: (0..VALIDATORS).map(slot).collect(),
         }
     }
 
     fn sign(&self, index: usize, statement: Statement) -> Signature {
         sign(&address(index), &statement.digest(&self.genesis))
     }
+}
+
+/// Of a rank: `3`, and `1.3` in epoch 1.
+fn view(rank: Rank) -> String {
+    match rank.epoch {
+        Epoch(0) => rank.view.to_string(),
+        epoch => format!("{epoch}.{}", rank.view),
+    }
+}
+
+/// A word for what is of the phased mode.
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Generic => "",
+        Phase::Prepare => "Prepare ",
+        Phase::Precommit => "Precommit ",
+        Phase::Commit => "Commit ",
+    }
+}
+
+/// What `update 3=2 4=1` asks for.
+fn set_updates(data: &[u8]) -> Option<ValidatorSetUpdates> {
+    let text = std::str::from_utf8(data).expect("scripts are text");
+    let update = |word: &str| {
+        let (who, power) = word.split_once('=').expect("an update is R=POWER");
+        ValidatorSetUpdate {
+            validator: address(number(who)),
+            power: number(power) as u64,
+        }
+    };
+    let words = text.strip_prefix("update ")?.split(' ');
+    Some(words.map(update).collect())
 }
 
 fn kind(message: &Message) -> &'static str {
