@@ -150,7 +150,7 @@ impl Stage {
         });
         self.sets.push(validator_set.clone());
         let listeners = usize::from(words.contains(&"listener"));
-        for index in 0..VALIDATORS + listeners {
+        for _ in 0..VALIDATORS + listeners {
             let mut verifier = Verifier::new(self.genesis, check);
             verifier.learn(Epoch(0), validator_set.clone());
             self.replicas.push(Replica {
@@ -159,8 +159,8 @@ impl Stage {
                 verifier,
                 work: VecDeque::new(),
             });
-            self.recover(index);
         }
+        (0..self.replicas.len()).for_each(|index| self.recover(index));
     }
 
     fn recover(&mut self, index: usize) {
