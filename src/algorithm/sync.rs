@@ -12,8 +12,9 @@ use crate::types::{
 
 use super::{Algorithm, Event, To};
 
-/// The pause after a peer's first failure, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
+/// A peer that has failed is not asked for as long as that has cost, doubled with each failure in a
+/// row: these are the least and the longest pause.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.
@@ -62,6 +63,7 @@ struct InFlight {
     peer: ValidatorAddress,
     asked: BlockHash,
     wanted: Option<BlockHash>,
+    since: Time,
     deadline: Time,
 }
 
@@ -188,12 +190,18 @@ impl Sync {
             .any(|chain| chain.windows(2).all(consecutive))
     }
 
+    /// The request in flight was in vain.
     fn fail(&mut self, peer: ValidatorAddress, now: Time) {
         let failures = self
             .back_off
             .get(&peer)
             .map_or(0, |back_off| back_off.failures);
-        let pause = BACK_OFF_FIRST
+        let cost = self
+            .in_flight
+            .take()
+            .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
+        let pause = cost
+            .max(BACK_OFF_MIN)
             .saturating_mul(1 << failures.min(16))
             .min(BACK_OFF_MAX);
         let back_off = BackOff {
@@ -249,6 +257,7 @@ impl Algorithm {
             peer,
             asked,
             wanted,
+            since: self.now,
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
@@ -363,7 +372,6 @@ impl Algorithm {
     }
 
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
-        self.sync.in_flight = None;
         self.sync.fail(peer, self.now);
         self.events.push(Event::SyncFailed { peer, why });
     }
