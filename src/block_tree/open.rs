@@ -105,6 +105,9 @@ fn connect(
     }
     let env = map(&options.data_dir, &path, map_bytes, durability)?;
     let fail = |error| StorageError::lmdb(&path, map_bytes, "opening the tables", error);
+    // LMDB does not sync the first two pages of a new file before it writes others: after a power
+    // failure, an interrupted creation could then not be told from somebody else's file.
+    env.sync(true).map_err(fail)?;
     let tables = open_tables(&env, &path, fail)?;
     let data_file = fs::OpenOptions::new()
         .write(true)
