@@ -1,6 +1,7 @@
 //! The story: clients send commands, processes die at random instants, disks lose what was not
 //! synced, and all come back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hotstuff::app::BlockTreeSnapshot;
@@ -61,18 +62,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Kills until the plan is fulfilled or a promise is broken.
 pub fn run(plan: Plan) -> Outcome {
-    let mut run = Run {
-        plan,
-        chance: Chance(plan.seed),
-        cluster: Cluster::new(plan.is_synced, SYNC),
-        checker: Checker::new(),
-        ended: [false; REPLICAS],
-        next_command: 0,
-        asked: Instant::now(),
-        reported: Instant::now(),
-        outcome: Outcome::default(),
-    };
-    (0..REPLICAS).for_each(|index| run.start(index));
+    let mut run = Run::begin(plan);
     while run.outcome.kills < plan.kills && run.checker.violations().is_empty() {
         run.round();
     }
@@ -83,6 +73,30 @@ pub fn run(plan: Plan) -> Outcome {
     run.outcome.violations = run.checker.violations().to_vec();
     run.outcome
 }
+
+/// One blackout, in which each disk loses all that was not synced; which promises it has broken.
+pub fn blackout(is_synced: bool) -> BTreeSet<Promise> {
+    let mut run = Run::begin(Plan {
+        seed: 1,
+        kills: REPLICAS as u64,
+        is_synced,
+    });
+    assert!(run.await_progress() && run.await_progress());
+    let views = run.checker.votes();
+    (0..REPLICAS).for_each(|index| run.cluster.kill(index));
+    run.bury(&ALL, Some(Failure::All));
+    ALL.iter().for_each(|index| run.start(*index));
+    // A key that has forgotten its votes meets the same views again.
+    let until = Instant::now() + PROGRESS_MAX;
+    let mark = run.checker.messages() + 2 * views as u64;
+    while run.checker.messages() < mark && Instant::now() < until {
+        run.go_on_for(Duration::from_millis(20));
+    }
+    let violations = run.checker.violations().iter();
+    violations.map(|violation| violation.promise).collect()
+}
+
+const ALL: [usize; REPLICAS] = [0, 1, 2, 3];
 
 struct Run {
     plan: Plan,
@@ -99,6 +113,22 @@ struct Run {
 }
 
 impl Run {
+    fn begin(plan: Plan) -> Run {
+        let mut run = Run {
+            plan,
+            chance: Chance(plan.seed),
+            cluster: Cluster::new(plan.is_synced, SYNC),
+            checker: Checker::new(),
+            ended: [false; REPLICAS],
+            next_command: 0,
+            asked: Instant::now(),
+            reported: Instant::now(),
+            outcome: Outcome::default(),
+        };
+        ALL.iter().for_each(|index| run.start(*index));
+        run
+    }
+
     /// All commit; some die, their disks lose what they may; they come back.
     fn round(&mut self) {
         if !self.await_progress() {
@@ -116,7 +146,7 @@ impl Run {
             self.cluster.kill(*index);
         }
         self.outcome.blackouts += u64::from(victims.len() == REPLICAS);
-        self.bury(&victims);
+        self.bury(&victims, None);
         let dead = self.chance.duration(DEAD_MAX);
         self.go_on_for(dead);
         victims.iter().for_each(|index| self.start(*index));
@@ -126,7 +156,7 @@ impl Run {
             let again = [victims[self.chance.below(victims.len())]];
             self.cluster.kill(again[0]);
             self.outcome.kills_at_start += 1;
-            self.bury(&again);
+            self.bury(&again, None);
             self.start(again[0]);
         }
     }
@@ -142,12 +172,13 @@ impl Run {
     }
 
     /// Hears what the dead have said, and lets their disks fail.
-    fn bury(&mut self, dead: &[usize]) {
+    fn bury(&mut self, dead: &[usize], failure: Option<Failure>) {
         while dead.iter().any(|index| !self.ended[*index]) {
             self.hear(Instant::now() + PROGRESS_MAX);
         }
         for index in dead {
-            let failure = [Failure::All, Failure::Torn][self.chance.below(2)];
+            let any = [Failure::All, Failure::Torn][self.chance.below(2)];
+            let failure = failure.unwrap_or(any);
             let lost = self.cluster.fail_disk(*index, failure, &mut self.chance);
             self.outcome.kills += 1;
             self.outcome.losses += u64::from(lost.sectors > 0);
@@ -230,10 +261,9 @@ impl Run {
         if !self.await_progress() {
             return;
         }
-        let all: Vec<usize> = (0..REPLICAS).collect();
-        all.iter().for_each(|index| self.cluster.kill(*index));
-        self.bury(&all);
-        all.iter().for_each(|index| self.audit(*index));
+        ALL.iter().for_each(|index| self.cluster.kill(*index));
+        self.bury(&ALL, None);
+        ALL.iter().for_each(|index| self.audit(*index));
     }
 
     /// Reads a whole disk: the chain, each command, and the state that they make.
