@@ -81,6 +81,7 @@
 
 mod collect;
 mod propose;
+mod reconfigure;
 mod safety;
 mod state;
 mod step;

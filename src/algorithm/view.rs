@@ -103,6 +103,7 @@ impl Algorithm {
     /// Upon the deadline: whatever of it is due.
     pub(super) fn on_timer(&mut self) {
         if self.now >= self.timer {
+            self.hand_over_again();
             if self.is_validator() {
                 self.time_out_highest();
             } else {

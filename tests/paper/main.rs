@@ -744,6 +744,7 @@ fn after_a_crash_a_leader_does_not_propose_twice() {
             durable.voting_record.voted = Some(vote);
             durable.voting_record.proposal = Some(StoredProposal {
                 block: hash,
+                nudge: None,
                 vote,
                 timeout_certificate: None,
             });

@@ -123,6 +123,7 @@ impl Checker {
                     last_commit = Some(*hash);
                 }
                 Write::DropBlock { hash } => self.drop_block(replica, hash),
+                Write::ChangeEpoch(_) => {}
             }
         }
         if let Some(hash) = last_commit {
@@ -835,6 +836,7 @@ mod tests {
             let (vote, block) = (statement(block), block.hash(&GENESIS));
             Write::StoreProposal(StoredProposal {
                 block,
+                nudge: None,
                 vote,
                 timeout_certificate: None,
             })
