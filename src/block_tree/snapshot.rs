@@ -196,6 +196,16 @@ impl BlockTreeSnapshot for Snapshot {
             None => self.read(|reads| Ok(reads.last_record()?.validator_set)),
         }
     }
+
+    fn validator_set_of(&self, epoch: Epoch) -> Result<Option<ValidatorSet>, ReadError> {
+        Ok(self.epoch_record(epoch)?.map(|record| record.validator_set))
+    }
+
+    fn commit_qc_of(&self, epoch: Epoch) -> Result<Option<QuorumCertificate>, ReadError> {
+        Ok(self
+            .epoch_record(epoch)?
+            .and_then(|record| record.commit_qc))
+    }
 }
 
 impl Snapshot {

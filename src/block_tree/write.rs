@@ -93,7 +93,7 @@ type Done = Result<(), StorageError>;
 
 impl<'a> Step<'a> {
     fn apply(&mut self, write: &'a Write) -> Done {
-        if !matches!(write, Write::ChangeEpoch(_)) {
+        if !matches!(write, Write::ChangeEpoch(_) | Write::DropBlock { .. }) {
             self.check_epoch()?;
         }
         match write {
@@ -300,7 +300,8 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    /// After a block that updates the validators nothing comes before its epoch.
+    /// A block that updates the validators is followed by its epoch, and by nothing else but the end
+    /// of the blocks beside it.
     fn check_epoch(&self) -> Done {
         if self.changed.updates.is_some() {
             let CommittedHead { hash, .. } = self.on_disk.head;

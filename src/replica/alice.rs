@@ -288,13 +288,14 @@ impl Alice {
     fn publish(&mut self, algorithm: &Algorithm) {
         let at = algorithm.view();
         let highest_qc = algorithm.highest_qc().rank();
+        let me = self.shared.me;
         let info = Info {
             epoch: at.epoch,
             view: at.view,
             committed_height: algorithm.committed().height,
             highest_qc_view: highest_qc.view,
             sync_target_height: algorithm.sync_target().unwrap_or_default(),
-            is_validator: algorithm.is_validator(),
+            is_validator: me.is_some_and(|me| algorithm.validator_set().contains(&me)),
             is_halted: false,
         };
         let place = Place { at, highest_qc };

@@ -287,8 +287,14 @@ impl Model {
         let made = &self.blocks[&chosen];
         if made.block.header.validator_set_updates.is_some() {
             let last = self.epochs.last().expect("there is epoch 0");
-            let record = made.epoch(&last.validator_set);
-            writes.insert(at + 1, Write::ChangeEpoch(record));
+            let begin = Write::ChangeEpoch(made.epoch(&last.validator_set));
+            // Before or after what stood beside the block goes.
+            let at = if chance.one_in(2) {
+                at + 1
+            } else {
+                writes.len()
+            };
+            writes.insert(at, begin);
         }
         writes
     }
