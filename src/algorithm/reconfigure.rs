@@ -2,9 +2,10 @@
 //! takes over.
 
 use crate::messages::{Certificate, Nudge, ProgressMessage};
+use crate::types::limits::VALIDATOR_SET_UPDATES_MAX;
 use crate::types::{
-    BlockHeader, Epoch, Phase, QuorumCertificate, ValidatorSet, ValidatorSetUpdates, ViewNumber,
-    VoteStatement,
+    BlockHeader, Epoch, Phase, QuorumCertificate, ValidatorAddress, ValidatorSet,
+    ValidatorSetUpdates, ViewNumber, VoteStatement,
 };
 
 use super::collect::{Timeouts, Votes};
@@ -13,8 +14,6 @@ use super::safety;
 use super::step::Then;
 use super::vote::Nudged;
 use super::{Algorithm, EpochRecord, Event, StoredProposal, To, Write, EPOCHS_KEPT};
-use crate::types::limits::VALIDATOR_SET_UPDATES_MAX;
-use crate::types::ValidatorAddress;
 
 impl Algorithm {
     /// Proposes one more phase for the block of the highest QC, instead of a block.
@@ -196,8 +195,8 @@ impl Algorithm {
         self.send_progress(To::All, ProgressMessage::AdvanceView(certificate));
     }
 
-    /// Upon each time-out, until a QC of the new epoch is seen: whoever has missed it learns it from
-    /// anyone who has not. No further phase is needed.
+    /// Upon each time-out, until a QC of the new epoch is seen: whoever has missed the Commit QC
+    /// learns it from anyone who has not. No further phase is needed.
     pub(super) fn hand_over_again(&mut self) {
         if self.highest_qc.phase == Phase::Commit {
             self.hand_over(&self.highest_qc.clone());

@@ -200,7 +200,7 @@ impl Algorithm {
         is_accepted
     }
 
-    /// The Commit QC under a fetched block was verified with its range: it begins the block's epoch.
+    /// The Commit QC under a fetched block, verified with its range, begins the block's epoch.
     fn enter_epoch_of_fetched(&mut self) {
         let Some((_, block)) = self.sync.next_fetched() else {
             return;
