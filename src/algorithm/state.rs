@@ -342,6 +342,7 @@ impl Algorithm {
         // highest-qc-only-rises
         if rank > self.highest_qc.rank() {
             self.sync.saw_certificate(self.now);
+            self.votes.hear_signers(qc);
             self.highest_qc = qc.clone();
             self.writes.push(Write::SetHighestQc(qc.clone()));
             self.events.push(Event::QcCollected {

@@ -12,9 +12,11 @@ use crate::types::{
 
 use super::{Algorithm, Event, To};
 
-/// The pause after a peer's first failure, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// A peer that has failed is not asked for as long as that has cost, at least this part of the base
+/// time-out, doubled with each failure in a row up to so many of them: whoever was cut off for long
+/// is not to wait for long once it is over.
+const BACK_OFF_DIVISOR: u32 = 16;
+const BACK_OFF_MAX: u32 = 2;
 
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.
 const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
@@ -62,6 +64,7 @@ struct InFlight {
     peer: ValidatorAddress,
     asked: BlockHash,
     wanted: Option<BlockHash>,
+    since: Time,
     deadline: Time,
 }
 
@@ -188,14 +191,20 @@ impl Sync {
             .any(|chain| chain.windows(2).all(consecutive))
     }
 
-    fn fail(&mut self, peer: ValidatorAddress, now: Time) {
+    /// The request in flight was in vain.
+    fn fail(&mut self, peer: ValidatorAddress, now: Time, base_timeout: Duration) {
         let failures = self
             .back_off
             .get(&peer)
             .map_or(0, |back_off| back_off.failures);
-        let pause = BACK_OFF_FIRST
+        let cost = self
+            .in_flight
+            .take()
+            .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
+        let pause = cost
+            .max(base_timeout / BACK_OFF_DIVISOR)
             .saturating_mul(1 << failures.min(16))
-            .min(BACK_OFF_MAX);
+            .min(cost.max(base_timeout.saturating_mul(BACK_OFF_MAX)));
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
@@ -249,6 +258,7 @@ impl Algorithm {
             peer,
             asked,
             wanted,
+            since: self.now,
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
@@ -363,8 +373,7 @@ impl Algorithm {
     }
 
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
-        self.sync.in_flight = None;
-        self.sync.fail(peer, self.now);
+        self.sync.fail(peer, self.now, self.base_timeout());
         self.events.push(Event::SyncFailed { peer, why });
     }
 

@@ -95,7 +95,8 @@ fn connect(
         durability,
         ..
     } = *options;
-    let needed_bytes = directory::used_bytes(&path)?.max(MAP_BYTES_MIN);
+    let used_bytes = directory::used_bytes(&path)?;
+    let needed_bytes = used_bytes.max(MAP_BYTES_MIN);
     if map_bytes < needed_bytes {
         return Err(StorageError::MapTooSmall {
             path,
@@ -105,6 +106,11 @@ fn connect(
     }
     let env = map(&options.data_dir, &path, map_bytes, durability)?;
     let fail = |error| StorageError::lmdb(&path, map_bytes, "opening the tables", error);
+    if used_bytes == 0 {
+        // LMDB writes further pages before it syncs the first two: after a power failure, an
+        // interrupted creation could then not be told from somebody else's file.
+        env.sync(true).map_err(fail)?;
+    }
     let tables = open_tables(&env, &path, fail)?;
     let data_file = fs::OpenOptions::new()
         .write(true)

@@ -713,5 +713,15 @@ mod tests {
         );
         assert_eq!(judge(Time(0), qc(3)), Ok(Novelty::Old));
         assert_eq!(judge(later, qc(3)), Err(Reason::Duplicate));
+        let tc = |view| {
+            ProgressMessage::AdvanceView(Certificate::Timeout(TimeoutCertificate {
+                epoch: Epoch(0),
+                view_num: ViewNumber(view),
+                highest_qc: genesis_qc(),
+                signatures: vec![],
+            }))
+        };
+        assert_eq!(judge(Time(0), tc(100_000)), Ok(Novelty::New));
+        assert_eq!(judge(Time(0), tc(99)), Ok(Novelty::Old));
     }
 }
