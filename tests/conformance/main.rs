@@ -1,7 +1,7 @@
 //! The bytes of the wire and of the disk, for all time: README.md says what stands where.
 
-mod generator;
 mod format_1;
+mod generator;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
