@@ -32,7 +32,12 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+
+$(EXAMPLES)/equivocator: FORCE
+	@mkdir -p $(EXAMPLES)
+	$(CARGO) build --release --locked --example equivocator
+	@cp target/release/examples/equivocator $@
 
 $(EXAMPLES)/counter: examples-c/counter.c include/hotstuff.h $(LIB)
 	@mkdir -p $(EXAMPLES)

@@ -32,7 +32,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     };
     let key = KeyPair::from_pkcs8(&std::fs::read(key_file)?)?;
     let genesis = GenesisHash(from_hex(genesis)?);
-    let peers: Vec<_> = peers.iter().map(|peer| parse(peer)).collect::<Result<_, _>>()?;
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|peer| parse(peer))
+        .collect::<Result<_, _>>()?;
     let network = TcpNetwork::open(config(listen, &peers), key.duplicate())?;
     peers.iter().for_each(|(peer, _)| network.connect(*peer));
     println!("equivocates as {}", key.address());
