@@ -172,8 +172,8 @@ impl MessageFilter {
         self.pass(Input::Progress { from, message }, ticket)
     }
 
-    /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends it
-    /// has what is missing here, or lies.
+    /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends
+    /// it has what is missing here, or lies.
     fn of_later_epoch(
         &mut self,
         from: ValidatorAddress,
