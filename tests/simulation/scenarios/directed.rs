@@ -19,7 +19,7 @@ const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
 const VOTES: [VoteTo; 2] = [VoteTo::All, VoteTo::NextLeader];
 
 /// Runs `story` twice for each of `seeds` seeds, both commit rules and both `vote_to`.
-fn for_all(
+pub fn for_all(
     seeds: u64,
     setup: impl Fn(u64, CommitRule, VoteTo) -> Setup,
     story: impl Fn(&mut World),
@@ -52,7 +52,7 @@ fn for_all(
     }
 }
 
-fn four(seed: u64, rule: CommitRule, vote_to: VoteTo) -> Setup {
+pub fn four(seed: u64, rule: CommitRule, vote_to: VoteTo) -> Setup {
     let mut setup = Setup::calm(seed, &[1; 4], rule, vote_to);
     let mut rng = Rng::new(seed);
     let base = u64::from(setup.base_ms) * MILLIS;
