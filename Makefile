@@ -12,7 +12,7 @@ C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' 
 .PHONY: help demo test build examples header sim bugs coverage twins exhaust bench crash fuzz lint clean FORCE
 
 help:
-	@echo 'make demo              four replicas agree, lose one, get it back; a fifth joins, one leaves (under a minute)'
+	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
@@ -34,7 +34,12 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+
+$(EXAMPLES)/equivocator: FORCE
+	@mkdir -p $(EXAMPLES)
+	$(CARGO) build --release --locked --example equivocator
+	@cp target/release/examples/equivocator $@
 
 $(EXAMPLES)/counter: examples-c/counter.c include/hotstuff.h $(LIB)
 	@mkdir -p $(EXAMPLES)

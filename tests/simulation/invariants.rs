@@ -1095,6 +1095,140 @@ mod tests {
         assert_eq!(broken(&checker), ["nobody-correct-is-blamed"; 2]);
     }
 
+    /// Block 1 of view 1, which removes validator 2.
+    fn updating() -> Block {
+        let mut block = first_block(1);
+        block.header.validator_set_updates = Some(vec![ValidatorSetUpdate {
+            validator: address(2),
+            power: 0,
+        }]);
+        block
+    }
+
+    fn nudged(block: &Block, view: u64, justify_view: u64, phase: Phase) -> VoteStatement {
+        VoteStatement {
+            epoch: Epoch(0),
+            view_num: ViewNumber(view),
+            justify_view: ViewNumber(justify_view),
+            block_hash: block.hash(&GENESIS),
+            phase,
+        }
+    }
+
+    /// All three correct replicas vote so.
+    fn vote_all(checker: &mut Checker, statement: VoteStatement) {
+        for replica in 0..3 {
+            checker.wrote(replica, &GENESIS, &[Write::CastVote(statement)]);
+            let digest = Statement::Vote(statement).digest(&GENESIS);
+            let vote = Vote {
+                statement,
+                voter: address(replica),
+                signature: sign(&address(replica), &digest),
+            };
+            checker.said_vote(replica, &vote);
+        }
+    }
+
+    /// The block is stored, and certified in its own view.
+    fn prepare(checker: &mut Checker, block: &Block) {
+        for replica in 0..3 {
+            checker.wrote(replica, &GENESIS, &[insert(block)]);
+        }
+        vote_all(checker, nudged(block, 1, 0, Phase::Prepare));
+    }
+
+    fn change(block: &Block, members: &[usize]) -> Write {
+        let members = members.iter().map(|replica| Validator {
+            address: address(*replica),
+            power: 1,
+        });
+        Write::ChangeEpoch(EpochRecord {
+            epoch: Epoch(1),
+            validator_set: ValidatorSet::new(members).expect("a set"),
+            commit_qc: Some(commit_qc(block)),
+        })
+    }
+
+    fn commit_qc(block: &Block) -> QuorumCertificate {
+        QuorumCertificate {
+            phase: Phase::Commit,
+            ..qc(2, block.hash(&GENESIS))
+        }
+    }
+
+    #[test]
+    fn a_good_change_breaks_nothing() {
+        let mut checker = checker();
+        let block = updating();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        let raise = Write::SetHighestQc(commit_qc(&block));
+        let writes = [raise, commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(0, &GENESIS, &writes);
+        assert_eq!(broken(&checker), [""; 0]);
+    }
+
+    #[test]
+    fn a_change_that_is_not_certified_or_not_committed_or_not_the_blocks() {
+        let block = updating();
+        let mut checker = checker();
+        prepare(&mut checker, &block);
+        let writes = [commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(0, &GENESIS, &writes); // on Prepare
+        assert_eq!(broken(&checker), ["commit-is-justified"; 2]);
+        let mut checker = self::checker();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        checker.wrote(0, &GENESIS, &[change(&block, &[0, 1, 3])]);
+        checker.wrote(1, &GENESIS, &[commit(&block), change(&block, &[0, 1, 2])]);
+        assert_eq!(broken(&checker), ["epochs-follow", "agreement-on-epochs"]);
+    }
+
+    #[test]
+    fn phases_that_do_not_follow() {
+        let block = updating();
+        for statement in [
+            nudged(&block, 3, 1, Phase::Commit),    // a view was lost
+            nudged(&block, 2, 1, Phase::Precommit), // not by this rule
+            nudged(&block, 2, 1, Phase::Prepare),   // the count goes on
+            nudged(&block, 2, 1, Phase::Generic),
+        ] {
+            let mut checker = checker();
+            prepare(&mut checker, &block);
+            for replica in 0..3 {
+                checker.wrote(replica, &GENESIS, &[Write::TimeOut(rank(1))]);
+                checker.said(replica, &timeout(replica, 2, qc(1, block.hash(&GENESIS))));
+            }
+            let before = broken(&checker).len();
+            checker.wrote(0, &GENESIS, &[Write::CastVote(statement)]);
+            assert!(
+                broken(&checker)[before..].contains(&"phases-follow"),
+                "{statement:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_in_an_epoch_that_has_ended_or_of_no_validator() {
+        let mut checker = checker();
+        let block = updating();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        checker.wrote(0, &GENESIS, &[Write::SetHighestQc(commit_qc(&block))]);
+        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(3))]);
+        checker.wrote(0, &GENESIS, &[]);
+        checker.said(0, &timeout(0, 3, commit_qc(&block)));
+        assert_eq!(broken(&checker), ["nothing-of-an-epoch-that-has-ended"]);
+        let removed = [commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(2, &GENESIS, &removed);
+        let vote = VoteStatement {
+            epoch: Epoch(1),
+            ..nudged(&block, 1, 0, Phase::Generic)
+        };
+        checker.wrote(2, &GENESIS, &[Write::CastVote(vote)]);
+        assert!(broken(&checker)[1..].contains(&"only-validators-sign"));
+    }
+
     #[test]
     fn memory_ahead_of_the_disk() {
         let mut checker = checker();

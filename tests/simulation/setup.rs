@@ -188,7 +188,8 @@ impl Setup {
                     point,
                     down,
                 };
-                self.faults.push((at + rng.below(2 * base), fault));
+                let at = (at + rng.below(2 * base)).min(self.heal_at);
+                self.faults.push((at, fault));
             }
         }
         self.faults.sort_by_key(|(at, _)| *at);
