@@ -171,9 +171,9 @@ def build():
 def run_layer(program, layer, bug):
     """(how many tests fail or cases it took; what was found), or None."""
     env = dict(os.environ, RUST_BACKTRACE="0", BUG=bug)
-    command = [program, "--test-threads", "1"] + ([ONLY[layer]] if layer in ONLY else [])
+    command = [program] + ([ONLY[layer]] if layer in ONLY else [])
     if layer == "simulation":
-        command += ["--nocapture"]
+        command += ["--nocapture"]  # it has one test, which counts its cases
         env.update(CASES=str(CASES), FROM="1", JOBS="1", SECONDS="", SEED="")
     try:
         done = subprocess.run(
@@ -185,8 +185,8 @@ def run_layer(program, layer, bug):
     if done.returncode == 0:
         return None
     if layer == "simulation":
-        found = re.search(r"^(\d+) cases", done.stdout, re.M)
-        broken = re.search(r"^seed \d+: (.*)", done.stdout, re.M)
+        found = re.search(r"\b(\d+) cases", done.stdout)
+        broken = re.search(r"\bseed \d+: (.*)", done.stdout)
         if found and broken:
             return int(found[1]), re.sub(r" at [\d.]+ ms: .*", "", broken[1])[:44]
     if layer == "scripts":
