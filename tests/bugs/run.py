@@ -173,7 +173,7 @@ def run_layer(program, layer, bug):
     env = dict(os.environ, RUST_BACKTRACE="0", BUG=bug)
     command = [program] + ([ONLY[layer]] if layer in ONLY else [])
     if layer == "simulation":
-        command += ["--nocapture"]  # it has one test, which counts its cases
+        command += ["--nocapture"]  # this one test counts its cases
         env.update(CASES=str(CASES), FROM="1", JOBS="1", SECONDS="", SEED="")
     try:
         done = subprocess.run(
