@@ -32,6 +32,8 @@ const PORT_MESSAGES_MAX: usize = 100_000;
 #[derive(Default)]
 pub struct Hub {
     ports: Mutex<BTreeMap<ValidatorAddress, Arc<Port>>>,
+    /// Nothing comes to it or goes from it.
+    cut_off: Mutex<Option<ValidatorAddress>>,
 }
 
 impl Hub {
@@ -49,6 +51,11 @@ impl Hub {
     /// The port that is there.
     pub fn at(&self, address: &ValidatorAddress) -> Arc<Port> {
         self.ports.lock().unwrap()[address].clone()
+    }
+
+    /// Cuts off one replica, or none.
+    pub fn cut_off(&self, address: Option<ValidatorAddress>) {
+        *self.cut_off.lock().unwrap() = address;
     }
 
     pub fn close(&self, address: &ValidatorAddress) {
@@ -82,6 +89,10 @@ struct PortState {
 
 impl Port {
     fn arrive(&self, from: ValidatorAddress, message: &[u8]) {
+        let cut_off = *self.hub.cut_off.lock().unwrap();
+        if cut_off == Some(from) || cut_off == Some(self.address) {
+            return;
+        }
         let mut state = self.state.lock().unwrap();
         if state.queue.len() < PORT_MESSAGES_MAX {
             state.queue.push_back((from, message.to_vec()));

@@ -30,7 +30,7 @@ use crate::actors::Actor;
 use crate::app::{commands, fingerprint, SimApp, CHANGE};
 use crate::changes::Change;
 use crate::disk::{Failure, NoState, SimDisk, State};
-use crate::faults::{Counts, CrashPoint, Fault, Kind};
+use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
@@ -96,8 +96,8 @@ struct Replica {
     dead: bool,
     timer_at: Option<u64>,
     paused_until: u64,
-    /// Crashes that wait for a step that writes and speaks.
-    crash_at: VecDeque<(CrashPoint, u64)>,
+    /// Crashes that wait for their moment.
+    crash_at: VecDeque<(CrashPoint, Moment, u64)>,
     has_key: bool,
     /// Messages of the epoch after the last one known, as they came.
     early: VecDeque<(usize, ProgressMessage)>,
@@ -521,11 +521,13 @@ impl World {
         let Some(step) = self.replicas[index].step.take() else {
             return;
         };
-        let speaks = !step.is_quiet() && !step.writes().is_empty();
-        let crash = if speaks {
-            self.replicas[index].crash_at.pop_front()
-        } else {
-            None
+        let crashes = &mut self.replicas[index].crash_at;
+        let crash = match crashes.front().copied() {
+            Some((point, moment, down)) if moment.has_come(&step) => {
+                crashes.pop_front();
+                Some((point, down))
+            }
+            _ => None,
         };
         match crash {
             Some((CrashPoint::BeforeWrite, down)) => {
@@ -986,6 +988,12 @@ impl World {
 
     // --- faults ---
 
+    /// Plans a crash at `point` of the next step of this kind.
+    pub fn crash_in(&mut self, replica: usize, point: CrashPoint, moment: Moment, down: u64) {
+        let crashes = &mut self.replicas[replica].crash_at;
+        crashes.push_back((point, moment, down));
+    }
+
     fn strike(&mut self, fault: Fault) {
         if self.verbose {
             println!("{:>12.3} ms         {fault:?}", self.now as f64 / 1e6);
@@ -1004,7 +1012,7 @@ impl World {
                 point,
                 down,
             } => {
-                self.replicas[replica].crash_at.push_back((point, down));
+                self.crash_in(replica, point, Moment::Speaks, down);
             }
             Fault::CrashAll { down } => {
                 self.counts.add(Kind::WholeCluster);
