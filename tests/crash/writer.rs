@@ -58,6 +58,7 @@ fn steps() -> Vec<Vec<Write>> {
                 }),
                 Write::StoreProposal(StoredProposal {
                     block: made.hash,
+                    nudge: None,
                     vote: vote(made.hash, view),
                     timeout_certificate: Some(tc.clone()),
                 }),
