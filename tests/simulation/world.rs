@@ -34,7 +34,7 @@ use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
-use crate::progress::{response_timeout, sync_interval, Standing};
+use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
 use crate::setup::{Machine, Setup, MICROS};
 use crate::trace::{describe_input, describe_message, describe_writes};
@@ -1167,6 +1167,17 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
+    }
+
+    /// The longest wait in force at any survivor, in nanoseconds.
+    pub fn current_wait(&self) -> u64 {
+        let of = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
+            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
+            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
+        };
+        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {
