@@ -129,12 +129,21 @@ pub struct SyncRequest {
 /// Without blocks: the server's highest QC alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncResponse {
-    /// The hash that was asked for: an answer to another question is seen at once.
+    /// The question: what it asked after, and for. An answer to another one is seen at once.
     pub highest_committed_block: BlockHash,
+    pub wanted: Option<BlockHash>,
     #[serde(deserialize_with = "codec::bounded::<_, _, BLOCKS_PER_RESPONSE_MAX>")]
     pub blocks: Vec<Block>,
     #[serde(deserialize_with = "codec::bounded::<_, _, TAIL_QCS_MAX>")]
     pub tail_qcs: Vec<QuorumCertificate>,
+}
+
+impl SyncResponse {
+    /// Whether it answers this question, and not another one.
+    pub fn answers(&self, request: &SyncRequest) -> bool {
+        (self.highest_committed_block, self.wanted)
+            == (request.highest_committed_block, request.wanted)
+    }
 }
 
 /// Names of the kinds of messages, for counters and reports.

@@ -236,6 +236,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
     };
     let response = SyncResponse {
         highest_committed_block: genesis.as_block_hash(),
+        wanted: None,
         blocks: vec![],
         tail_qcs: vec![],
     };

@@ -44,10 +44,10 @@
 //! last n views, and no proposal, vote or time-out of this view was seen. Their leader tells the
 //! last QC and waits for work, at most `max_idle`; their timers wait that much longer.
 //!
-//! **Sync** (`sync.rs`): ask one peer at a time for what certificates speak of and is not known,
-//!   and
+//! **Sync** (`sync.rs`): ask one peer at a time for what certificates speak of and is not known, and
 //! after a silence for what is new. An answer is kept only if its blocks link up from what was
-//! asked to a certified block.
+//! asked to a certified block. While it is judged, the next range is on its way. A peer whose
+//! answer is wrong, missing or next to nothing waits for its turn.
 //!
 //! **Recovery** (`state.rs`): return to the view after the highest certificate, and say again what
 //!   is
@@ -77,7 +77,8 @@
 //! # Bounds
 //!
 //! Pending blocks and their bytes by [`Limits`]; unjudged proposals 8; votes by a window of views,
-//! one per validator and view; time-outs one per validator; one sync answer.
+//! one per validator and view; time-outs one per validator; of fetched blocks 4 MiB unjudged and one
+//! sync answer.
 
 mod collect;
 mod propose;

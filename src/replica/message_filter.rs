@@ -168,7 +168,7 @@ impl MessageFilter {
         response: SyncResponse,
         bytes: usize,
     ) -> Result<(), Reason> {
-        if !self.shared.published.take_asked(from) {
+        if !self.shared.published.take_asked(from, &response) {
             return Err(Reason::NotAsked);
         }
         let ticket = self.ticket(&from, bytes)?;

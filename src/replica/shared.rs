@@ -19,6 +19,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::Sender;
 
 use crate::block_tree::BlockTreeReader;
+use crate::messages::{SyncRequest, SyncResponse};
 use crate::network::NetworkProvider;
 use crate::types::{Rank, ValidatorAddress};
 
@@ -64,7 +65,7 @@ pub(super) struct Halt {
 #[derive(Default)]
 pub(super) struct Published {
     committed: AtomicU64,
-    asked: Mutex<Option<ValidatorAddress>>,
+    asked: Mutex<Option<(ValidatorAddress, SyncRequest)>>,
     place: Mutex<(Info, Place)>,
 }
 
@@ -95,19 +96,17 @@ impl Published {
         self.committed.load(Ordering::SeqCst)
     }
 
-    /// The one peer whose sync response is awaited. Published before the request is sent.
-    pub(super) fn asked(&self, peer: ValidatorAddress) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+    /// The one question whose answer is awaited. Published before it is sent.
+    pub(super) fn asked(&self, peer: ValidatorAddress, request: SyncRequest) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some((peer, request));
     }
 
-    /// Whether a response of `peer` is awaited; then no second one is.
-    pub(super) fn take_asked(&self, peer: ValidatorAddress) -> bool {
+    /// Whether this answer of `peer` is awaited; then no second one is. The late answer to an
+    /// earlier question does not take the place of the one to come.
+    pub(super) fn take_asked(&self, peer: ValidatorAddress, response: &SyncResponse) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_asked = *asked == Some(peer);
-        if is_asked {
-            *asked = None;
-        }
-        is_asked
+        let is_it = |(asked, request): &(_, _)| *asked == peer && response.answers(request);
+        asked.take_if(|asked| is_it(asked)).is_some()
     }
 }
 

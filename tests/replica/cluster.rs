@@ -32,6 +32,8 @@ const PORT_MESSAGES_MAX: usize = 100_000;
 #[derive(Default)]
 pub struct Hub {
     ports: Mutex<BTreeMap<ValidatorAddress, Arc<Port>>>,
+    /// How long a message is on its way.
+    pub delay: Mutex<Duration>,
 }
 
 impl Hub {
@@ -69,16 +71,18 @@ pub struct Port {
 
 #[derive(Default)]
 struct PortState {
-    queue: VecDeque<(ValidatorAddress, Vec<u8>)>,
+    /// With the time when each arrives.
+    queue: VecDeque<(Instant, ValidatorAddress, Vec<u8>)>,
     is_woken: bool,
     connected: Vec<ValidatorAddress>,
 }
 
 impl Port {
     fn arrive(&self, from: ValidatorAddress, message: &[u8]) {
+        let arrival = Instant::now() + *self.hub.delay.lock().unwrap();
         let mut state = self.state.lock().unwrap();
         if state.queue.len() < PORT_MESSAGES_MAX {
-            state.queue.push_back((from, message.to_vec()));
+            state.queue.push_back((arrival, from, message.to_vec()));
             self.arrived.notify_one();
         }
     }
@@ -110,12 +114,20 @@ impl NetworkProvider for Port {
     }
 
     fn receive(&self, timeout: Duration) -> Option<(ValidatorAddress, Vec<u8>)> {
-        let state = self.state.lock().unwrap();
-        let is_quiet = |state: &mut PortState| state.queue.is_empty() && !state.is_woken;
-        let waited = self.arrived.wait_timeout_while(state, timeout, is_quiet);
-        let mut state = waited.unwrap().0;
-        state.is_woken = false;
-        state.queue.pop_front()
+        let until = Instant::now() + timeout;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            let first = state.queue.front().map(|(arrival, ..)| *arrival);
+            let now = Instant::now();
+            let next = first.unwrap_or(until).min(until);
+            if state.is_woken || next <= now {
+                state.is_woken = false;
+                let has_come = first.is_some_and(|arrival| arrival <= now);
+                let (_, from, message) = has_come.then(|| state.queue.pop_front()).flatten()?;
+                return Some((from, message));
+            }
+            state = self.arrived.wait_timeout(state, next - now).unwrap().0;
+        }
     }
 
     fn wake(&self) {

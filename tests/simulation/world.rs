@@ -767,6 +767,7 @@ impl World {
         let (blocks, tail_qcs) = answer.unwrap_or((vec![], vec![disk.highest_qc.clone()]));
         let response = SyncResponse {
             highest_committed_block: after,
+            wanted: request.wanted,
             blocks,
             tail_qcs,
         };

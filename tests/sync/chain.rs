@@ -1,0 +1,122 @@
+//! A long chain, made by the four validators' keys and not by their replicas: it takes seconds
+//! instead of minutes.
+
+use hotstuff::algorithm::{Persist, Write};
+use hotstuff::block_tree::BlockTree;
+use hotstuff::types::*;
+
+use crate::cluster::{Cluster, COUNT};
+
+/// Writes of one transaction.
+const WRITES_MAX: usize = 1_000;
+
+/// Blocks in consecutive views, each certified by the next; the last by `highest_qc`.
+pub struct Chain {
+    pub blocks: Vec<(BlockHash, Block)>,
+    pub highest_qc: QuorumCertificate,
+    updates: Vec<StateUpdates>,
+}
+
+impl Chain {
+    /// `length` blocks; every `data_every`-th counts on, and has so much `padding`.
+    pub fn new(cluster: &Cluster, length: u64, data_every: Option<u64>, padding: usize) -> Chain {
+        let genesis = cluster.genesis.hash();
+        let mut chain = Chain {
+            blocks: Vec::new(),
+            highest_qc: QuorumCertificate::genesis(genesis),
+            updates: Vec::new(),
+        };
+        let mut count = 0_u64;
+        for height in 1..=length {
+            let has_data = data_every.is_some_and(|every| height % every == 0);
+            count += u64::from(has_data);
+            let data = match has_data {
+                true => [&count.to_le_bytes()[..], &vec![0; padding]].concat(),
+                false => vec![],
+            };
+            let update = StateUpdate::Set {
+                key: COUNT.to_vec(),
+                value: count.to_le_bytes().to_vec(),
+            };
+            chain
+                .updates
+                .push(has_data.then_some(update).into_iter().collect());
+            let data = Data::new(data);
+            let header = BlockHeader {
+                height: BlockHeight(height),
+                epoch: Epoch(0),
+                view: ViewNumber(height),
+                justify: chain.highest_qc,
+                data_hash: data.hash(),
+                validator_set_updates: None,
+            };
+            let hash = header.hash(&genesis);
+            chain.highest_qc = certificate(cluster, hash, height);
+            chain.blocks.push((hash, Block { header, data }));
+        }
+        chain
+    }
+
+    /// The height that the last certificate makes final.
+    pub fn committed(&self) -> u64 {
+        self.blocks.len() as u64 - 2
+    }
+
+    /// Puts the chain into the directory of replica `i`, which does not run.
+    pub fn write(&self, cluster: &Cluster, i: usize) {
+        let config = cluster.config(i);
+        let (mut tree, _) = BlockTree::open(&config.storage, &config.genesis).unwrap();
+        let mut writes = Vec::new();
+        for ((hash, block), state_updates) in self.blocks.iter().zip(&self.updates) {
+            let height = block.header.height;
+            writes.push(Write::InsertBlock {
+                hash: *hash,
+                block: block.clone(),
+                state_updates: state_updates.clone(),
+            });
+            if height.0 <= self.committed() {
+                writes.push(Write::CommitBlock {
+                    hash: *hash,
+                    height,
+                });
+            }
+            if writes.len() > WRITES_MAX {
+                tree.persist(&writes).unwrap();
+                writes.clear();
+            }
+        }
+        writes.push(Write::SetHighestQc(self.highest_qc.clone()));
+        tree.persist(&writes).unwrap();
+    }
+}
+
+/// The certificate of a block in `view`, by all but the first of the validators.
+pub fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> QuorumCertificate {
+    let statement = VoteStatement {
+        epoch: Epoch(0),
+        view_num: ViewNumber(view),
+        justify_view: ViewNumber(view - 1),
+        block_hash,
+        phase: Phase::Generic,
+    };
+    let digest = Statement::Vote(statement).digest(&cluster.genesis.hash());
+    let key = |address| {
+        cluster
+            .keys
+            .iter()
+            .find(move |key| key.address() == address)
+    };
+    let members = cluster.genesis.validator_set.members().iter();
+    let sign = |member: &Validator| key(member.address).map(|key| key.sign(&digest));
+    QuorumCertificate {
+        epoch: statement.epoch,
+        view_num: statement.view_num,
+        justify_view: statement.justify_view,
+        block_hash,
+        phase: statement.phase,
+        signatures: members
+            .enumerate()
+            .map(|(i, m)| sign(m).filter(|_| i > 0))
+            .collect(),
+    }
+}
