@@ -1563,6 +1563,11 @@ hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
 #define HOTSTUFF_EVENT_VIEW_TIMEOUT 6
 
 /**
+ * Event: an epoch has begun, with other validators. epoch, block: what has updated them.
+ */
+#define HOTSTUFF_EVENT_VALIDATORS_CHANGED 7
+
+/**
  * Event: catching up has begun. peer: who is asked.
  */
 #define HOTSTUFF_EVENT_SYNC_STARTED 8

@@ -93,6 +93,6 @@ mod vote;
 
 pub use state::{Algorithm, Config, Limits, SyncConfig, VoteTo};
 pub use step::{
-    CommittedHead, Dispatch, Durable, Effect, Event, Input, Outbox, PendingBlock, Persist,
-    SignError, Signer, Step, StoredProposal, To, VotingRecord, Write,
+    CommittedHead, Dispatch, Durable, Effect, EpochRecord, Event, Input, Outbox, PendingBlock,
+    Persist, SignError, Signer, Step, StoredProposal, To, VotingRecord, Write, EPOCHS_KEPT,
 };

@@ -17,7 +17,9 @@ use super::step::{Output, Then};
 use super::sync::Sync;
 use super::tree::Tree;
 use super::vote::Judging;
-use super::{CommittedHead, Durable, Effect, Event, Input, Step, To, VotingRecord, Write};
+use super::{
+    CommittedHead, Durable, Effect, EpochRecord, Event, Input, Step, To, VotingRecord, Write,
+};
 
 /// To whom votes go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +116,8 @@ pub struct Algorithm {
     pub(super) highest_qc: QuorumCertificate,
     pub(super) highest_tc: Option<TimeoutCertificate>,
     pub(super) tree: Tree,
-    pub(super) validator_sets: Vec<ValidatorSet>,
+    /// Never empty; the last one is of the current epoch.
+    pub(super) epochs: Vec<EpochRecord>,
 
     // Lost in a crash.
     pub(super) epoch: Epoch,
@@ -151,7 +154,7 @@ impl Algorithm {
             highest_tc,
             committed,
             pending,
-            validator_sets,
+            epochs,
         } = durable;
         let Rank { epoch, view } = highest_qc.rank();
         let timed_out = highest_tc
@@ -167,7 +170,7 @@ impl Algorithm {
             highest_qc,
             highest_tc,
             tree: Tree::new(committed, pending),
-            validator_sets,
+            epochs,
             epoch,
             view,
             timer: Time::NEVER,
@@ -258,7 +261,11 @@ impl Algorithm {
 
     /// The validators of the current epoch.
     pub fn validator_set(&self) -> &ValidatorSet {
-        &self.validator_sets[self.epoch.0 as usize]
+        &self
+            .epochs
+            .last()
+            .expect("there is always an epoch")
+            .validator_set
     }
 
     /// What recovery would start from, were the step on disk: disk-equals-memory.
@@ -269,7 +276,7 @@ impl Algorithm {
             highest_tc: self.highest_tc.clone(),
             committed: self.tree.head(),
             pending: self.tree.pending(),
-            validator_sets: self.validator_sets.clone(),
+            epochs: self.epochs.clone(),
         }
     }
 
@@ -363,7 +370,11 @@ impl Algorithm {
         if statement.view_num == self.view {
             self.see_activity();
         }
-        let set = &self.validator_sets[self.epoch.0 as usize];
+        let set = &self
+            .epochs
+            .last()
+            .expect("there is always an epoch")
+            .validator_set;
         if let Some(qc) = self.votes.add(set, vote) {
             self.on_qc(&qc, vote.voter);
         }

@@ -17,7 +17,8 @@ use crate::app::{ProposeBlockResponse, ValidateBlockResponse};
 use crate::messages::{Message, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake};
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, GenesisHash, QuorumCertificate, Rank, Signature,
-    StateUpdates, Statement, Time, TimeoutCertificate, ValidatorAddress, ViewNumber, VoteStatement,
+    StateUpdates, Statement, Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, ViewNumber,
+    VoteStatement,
 };
 
 use super::verify::Verified;
@@ -82,6 +83,29 @@ pub enum Write {
     DropBlock {
         hash: BlockHash,
     },
+    /// The block named by the record's Commit QC is committed, and its validator set reigns. Kept
+    /// for ever.
+    ChangeEpoch(EpochRecord),
+}
+
+/// The beginning of an epoch: who may vote in it, and the proof.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct EpochRecord {
+    pub epoch: Epoch,
+    pub validator_set: ValidatorSet,
+    /// The Commit QC of the block that updated the set, in the epoch before; none for epoch 0.
+    pub commit_qc: Option<QuorumCertificate>,
+}
+
+impl EpochRecord {
+    /// Epoch 0, which the genesis begins.
+    pub const fn first(validator_set: ValidatorSet) -> EpochRecord {
+        EpochRecord {
+            epoch: Epoch(0),
+            validator_set,
+            commit_qc: None,
+        }
+    }
 }
 
 /// What a leader needs to send its proposal again, byte for byte.
@@ -170,6 +194,8 @@ pub enum Event {
         height: BlockHeight,
         block: BlockHash,
     },
+    /// A validator-set update is committed: these validators vote from now on.
+    EpochStarted(EpochRecord),
     ViewTimedOut {
         rank: Rank,
     },
@@ -496,6 +522,9 @@ fn progress(message: ProgressMessage) -> Message {
     Message::Progress(message)
 }
 
+/// Epochs whose records stay in memory. Those before are on disk: whoever is further behind syncs.
+pub const EPOCHS_KEPT: usize = 8;
+
 /// Everything that survives a crash: what [`Algorithm::recover`] starts from. Bounded by the limits
 /// on pending blocks and on validator sets; block data stays on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -507,8 +536,8 @@ pub struct Durable {
     pub committed: CommittedHead,
     /// Valid blocks above the committed chain, each after its parent.
     pub pending: Vec<PendingBlock>,
-    /// The validators of every epoch, from 0 on.
-    pub validator_sets: Vec<crate::types::ValidatorSet>,
+    /// The last epochs, oldest first, up to [`EPOCHS_KEPT`]; the last one is the current one.
+    pub epochs: Vec<EpochRecord>,
 }
 
 /// What this key has signed: the root of one-vote-per-view and no-vote-after-timeout.

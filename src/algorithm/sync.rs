@@ -281,7 +281,11 @@ impl Algorithm {
     /// The peer that spoke of what is wanted, else the next validator whose turn it is.
     fn choose_peer(&mut self) -> Option<ValidatorAddress> {
         let me = self.config.me;
-        let set = &self.validator_sets[self.epoch.0 as usize];
+        let set = &self
+            .epochs
+            .last()
+            .expect("there is always an epoch")
+            .validator_set;
         let now = self.now;
         let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
         // A peer that has failed waits for its turn: a silent liar would else be asked each time

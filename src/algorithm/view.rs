@@ -160,7 +160,11 @@ impl Algorithm {
         if timeout.view_num == self.view {
             self.see_activity();
         }
-        let set = &self.validator_sets[self.epoch.0 as usize];
+        let set = &self
+            .epochs
+            .last()
+            .expect("there is always an epoch")
+            .validator_set;
         self.timeouts.add(set, timeout);
         if let Some(tc) = self.timeouts.certificate(set, self.epoch, timeout.view_num) {
             self.on_tc(&tc, from);

@@ -333,7 +333,7 @@ fn recover(shared: Shared) -> Result<(BlockTree, Durable), StorageError> {
         highest_tc: highest_tc.map(|tc| tc.certificate),
         committed: head,
         pending: pending(&reads, &shared.genesis, &head)?,
-        validator_sets: reads.validator_sets()?,
+        epochs: reads.epochs()?,
     };
     txn.abort();
     let tree = BlockTree {

@@ -185,8 +185,9 @@ impl BlockTreeSnapshot for Snapshot {
     }
 
     fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
-        let mut sets = self.read(|reads| reads.validator_sets())?;
-        Ok(sets.pop().expect("there is a set for epoch 0"))
+        let mut epochs = self.read(|reads| reads.epochs())?;
+        let last = epochs.pop().expect("there is epoch 0");
+        Ok(last.validator_set)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use lmdb::{Cursor, Database, Transaction};
 
-use crate::algorithm::CommittedHead;
-use crate::types::{Block, BlockHash, BlockHeight, Data, Epoch, QuorumCertificate, ValidatorSet};
+use crate::algorithm::{CommittedHead, EpochRecord};
+use crate::types::{Block, BlockHash, BlockHeight, Data, Epoch, QuorumCertificate};
 
 use super::schema::*;
 use super::{Shared, StorageError};
@@ -187,9 +187,9 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
         })
     }
 
-    /// The validator sets of all epochs, from 0 on.
-    pub fn validator_sets(&self) -> Read<Vec<ValidatorSet>> {
-        let mut sets = Vec::new();
+    /// The records of all epochs, from 0 on.
+    pub fn epochs(&self) -> Read<Vec<EpochRecord>> {
+        let mut sets: Vec<EpochRecord> = Vec::new();
         let mut cursor = self
             .txn
             .open_ro_cursor(self.shared.tables.sets)
@@ -197,10 +197,16 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
         for item in cursor.iter_start() {
             let (key, bytes) = item.map_err(|error| self.fail(error))?;
             let name = format!("validator set of epoch {}", sets.len());
-            if key != epoch_key(Epoch(sets.len() as u64)) {
+            let epoch = Epoch(sets.len() as u64);
+            if key != epoch_key(epoch) {
                 return Err(StorageError::corrupt(name, "it is missing"));
             }
-            sets.push(open_record(name, bytes)?);
+            let validator_set = open_record(name, bytes)?;
+            sets.push(EpochRecord {
+                epoch,
+                validator_set,
+                commit_qc: None,
+            });
         }
         match sets.len() {
             0 => Err(StorageError::corrupt(

@@ -108,6 +108,7 @@ impl<'a> Step<'a> {
             }
             Write::CommitBlock { hash, height } => self.commit(hash, *height)?,
             Write::DropBlock { hash } => self.drop(hash)?,
+            Write::ChangeEpoch(_) => return Err(unfit("epochs are not stored yet".into())),
         }
         Ok(())
     }

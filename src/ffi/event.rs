@@ -10,7 +10,7 @@ use super::table::{self, Growing};
 use super::*;
 use crate::algorithm::Event;
 use crate::replica::{ReplicaEvent, ReplicaEventKind};
-use crate::types::{BlockHash, BlockHeight, Rank, ValidatorAddress};
+use crate::types::{BlockHash, BlockHeight, Rank, ValidatorAddress, ViewNumber};
 
 /// Event: a view has begun. epoch, view, peer: its leader.
 pub const HOTSTUFF_EVENT_START_VIEW: u32 = 1;
@@ -24,6 +24,8 @@ pub const HOTSTUFF_EVENT_QC_COLLECTED: u32 = 4;
 pub const HOTSTUFF_EVENT_COMMITTED: u32 = 5;
 /// Event: a view has run out. epoch, view.
 pub const HOTSTUFF_EVENT_VIEW_TIMEOUT: u32 = 6;
+/// Event: an epoch has begun, with other validators. epoch, block: what has updated them.
+pub const HOTSTUFF_EVENT_VALIDATORS_CHANGED: u32 = 7;
 /// Event: catching up has begun. peer: who is asked.
 pub const HOTSTUFF_EVENT_SYNC_STARTED: u32 = 8;
 /// Event: catching up has ended. height.
@@ -162,6 +164,18 @@ impl Told {
                     ..none
                 },
             ),
+            Event::EpochStarted(ref record) => told(
+                HOTSTUFF_EVENT_VALIDATORS_CHANGED,
+                HOTSTUFF_LOG_INFO,
+                Told {
+                    rank: Rank {
+                        epoch: record.epoch,
+                        view: ViewNumber(0),
+                    },
+                    block: record.commit_qc.as_ref().map(|qc| qc.block_hash),
+                    ..none
+                },
+            ),
             Event::ViewTimedOut { rank } => told(
                 HOTSTUFF_EVENT_VIEW_TIMEOUT,
                 HOTSTUFF_LOG_INFO,
@@ -277,6 +291,11 @@ fn sentence(event: &ReplicaEventKind) -> String {
                     rank.view
                 )
             }
+            Event::EpochStarted(record) => format!(
+                "epoch {} has begun with {} validators",
+                record.epoch,
+                record.validator_set.len()
+            ),
             Event::ViewTimedOut {
                 rank: Rank { epoch, view },
             } => format!(

@@ -561,22 +561,22 @@ fn recover(config: ReplicaConfig, durable: Durable, shared: &Shared) -> Step {
 
 fn verifier(genesis: &Genesis, durable: &Durable) -> Verifier {
     let mut verifier = Verifier::new(genesis.hash(), ed25519);
-    for (epoch, set) in (0..).map(Epoch).zip(&durable.validator_sets) {
-        verifier.learn(epoch, set.clone());
+    for record in &durable.epochs {
+        verifier.learn(record.epoch, record.validator_set.clone());
     }
     verifier
 }
 
 /// The validators of the last epoch.
 fn validators(durable: &Durable) -> Vec<ValidatorAddress> {
-    let set = durable.validator_sets.last();
+    let set = durable.epochs.last().map(|last| &last.validator_set);
     let members = set.map(ValidatorSet::members).unwrap_or_default();
     members.iter().map(|member| member.address).collect()
 }
 
 /// What is known before the algorithm has recovered.
 fn info_at_rest(me: Option<ValidatorAddress>, durable: &Durable) -> Info {
-    let set = durable.validator_sets.last();
+    let set = durable.epochs.last().map(|last| &last.validator_set);
     let place = place_at_rest(durable);
     Info {
         epoch: place.at.epoch,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{ed25519, Refusal, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, CommittedHead, Config, Dispatch, Durable, Effect, Event, Input, Limits, Persist,
-    SyncConfig, To, VoteTo, VotingRecord, Write,
+    Algorithm, CommittedHead, Config, Dispatch, Durable, Effect, EpochRecord, Event, Input, Limits,
+    Persist, SyncConfig, To, VoteTo, VotingRecord, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{
@@ -216,7 +216,7 @@ impl Fixture {
                 rank: Rank::default(),
             },
             pending: Vec::new(),
-            validator_sets: vec![validator_set],
+            epochs: vec![EpochRecord::first(validator_set)],
         };
         let mut fixture = Fixture {
             genesis,

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hotstuff::algorithm::{CommittedHead, Durable, PendingBlock, Persist, VotingRecord, Write};
+use hotstuff::algorithm::{
+    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write,
+};
 use hotstuff::types::{
     Block, BlockHash, BlockHeight, GenesisHash, QuorumCertificate, Rank, StateUpdate, StateUpdates,
     TimeoutCertificate, ValidatorSet,
@@ -133,6 +135,7 @@ impl SimDisk {
                 }
                 self.blocks.remove(hash);
             }
+            Write::ChangeEpoch(_) => return Err("an epoch that is not simulated yet"),
         }
         Ok(())
     }
@@ -220,7 +223,7 @@ impl SimDisk {
                 rank,
             },
             pending: self.pending.iter().map(pending).collect(),
-            validator_sets: vec![self.validator_set.clone()],
+            epochs: vec![EpochRecord::first(self.validator_set.clone())],
         }
     }
 

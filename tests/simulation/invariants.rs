@@ -123,6 +123,7 @@ impl Checker {
                     last_commit = Some(*hash);
                 }
                 Write::DropBlock { hash } => self.drop_block(replica, hash),
+                Write::ChangeEpoch(_) => {}
             }
         }
         if let Some(hash) = last_commit {
@@ -935,7 +936,7 @@ mod tests {
                 rank: Rank::default(),
             },
             pending: vec![],
-            validator_sets: vec![],
+            epochs: vec![],
         };
         checker.remembers(0, disk.clone(), disk.clone());
         let mut memory = disk.clone();

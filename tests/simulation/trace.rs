@@ -128,6 +128,7 @@ fn describe_write(write: &Write) -> String {
         }
         Write::CommitBlock { hash, height } => format!("CommitBlock {hash:?} height {height}"),
         Write::DropBlock { hash } => format!("DropBlock {hash:?}"),
+        Write::ChangeEpoch(record) => format!("ChangeEpoch {}", record.epoch),
     }
 }
 

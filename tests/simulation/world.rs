@@ -1061,6 +1061,7 @@ fn write_digest(write: &hotstuff::algorithm::Write) -> u64 {
         Write::InsertBlock { hash, .. } => mix(6) ^ word(&hash.0),
         Write::CommitBlock { hash, height } => mix(7 ^ (height.0 << 8)) ^ word(&hash.0),
         Write::DropBlock { hash } => mix(8) ^ word(&hash.0),
+        Write::ChangeEpoch(record) => mix(9 ^ (record.epoch.0 << 8)),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, PendingBlock, Persist, StoredProposal, VotingRecord, Write,
+    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, VotingRecord, Write,
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
@@ -68,7 +68,7 @@ impl Model {
             highest_tc: None,
             committed: head,
             pending: Vec::new(),
-            validator_sets: vec![genesis.validator_set.clone()],
+            epochs: vec![EpochRecord::first(genesis.validator_set.clone())],
         };
         let state = genesis.app_state.into_iter();
         Model {
@@ -132,6 +132,7 @@ impl Model {
                 durable.pending.retain(|pending| pending.hash != *hash);
                 self.blocks.remove(hash);
             }
+            Write::ChangeEpoch(record) => durable.epochs.push(record.clone()),
         }
     }
 
@@ -286,7 +287,7 @@ impl Model {
         assert_eq!(snapshot.highest_qc().unwrap(), self.durable.highest_qc);
         assert_eq!(
             snapshot.validator_set().unwrap(),
-            self.durable.validator_sets[0]
+            self.durable.epochs[0].validator_set
         );
         for (index, hash) in self.chain.iter().enumerate() {
             let height = BlockHeight(index as u64 + 1);
