@@ -387,6 +387,10 @@ impl Algorithm {
         if !is_answer {
             return; // late, or sent twice: the answer to this question may still come
         }
+        if blocks.len() > request.limit as usize {
+            self.fail_sync(from, "it holds more blocks than were asked for");
+            return;
+        }
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)
                 || self.highest_qc.block_hash == *hash

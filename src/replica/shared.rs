@@ -265,3 +265,39 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("(no text)")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::BlockHash;
+
+    #[test]
+    fn a_late_answer_does_not_take_the_place_of_the_one_to_come() {
+        let (published, peer) = (Published::default(), ValidatorAddress([1; 32]));
+        let request = |after: u8| SyncRequest {
+            highest_committed_block: BlockHash([after; 32]),
+            limit: 1,
+            wanted: None,
+        };
+        let answer = |after: u8, wanted| SyncResponse {
+            highest_committed_block: BlockHash([after; 32]),
+            wanted,
+            blocks: vec![],
+            tail_qcs: vec![],
+        };
+        published.asked(peer, request(1));
+        published.asked(peer, request(2));
+        let other = ValidatorAddress([2; 32]);
+        assert!(!published.take_asked(peer, &answer(1, None)), "late");
+        assert!(!published.take_asked(peer, &answer(2, Some(BlockHash([3; 32])))));
+        assert!(
+            !published.take_asked(other, &answer(2, None)),
+            "nobody asked"
+        );
+        assert!(published.take_asked(peer, &answer(2, None)));
+        assert!(
+            !published.take_asked(peer, &answer(2, None)),
+            "one is enough"
+        );
+    }
+}

@@ -451,9 +451,13 @@ impl Fixture {
     }
 
     pub fn synced(&mut self, from: usize, response: SyncResponse) -> Outcome {
-        let response = self.verifier.sync_response(response).expect("it verifies");
+        self.try_synced(from, response).expect("it verifies")
+    }
+
+    pub fn try_synced(&mut self, from: usize, response: SyncResponse) -> Result<Outcome, Refusal> {
+        let response = self.verifier.sync_response(response)?;
         let from = self.address(from);
-        self.step(Input::Synced { from, response })
+        Ok(self.step(Input::Synced { from, response }))
     }
 
     /// A proposal from its leader.

@@ -1,6 +1,8 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
 mod fixture;
+mod leaders;
+mod sync;
 
 use fixture::{data, valid, Fixture, Setup, BASE_MS};
 use hotstuff::algorithm::verify::Refusal;

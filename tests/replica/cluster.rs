@@ -264,6 +264,7 @@ pub struct Cluster {
     pub base_ms: u32,
     pub map_bytes: u64,
     pub durability: Durability,
+    pub sync: SyncConfig,
     directories: Vec<TempDir>,
 }
 
@@ -294,6 +295,7 @@ impl Cluster {
             base_ms: 500,
             map_bytes: 64 << 20,
             durability: Durability::ProcessCrash,
+            sync: SyncConfig::default(),
             directories: (0..n).map(|_| TempDir::new().unwrap()).collect(),
             keys,
         }
@@ -319,7 +321,7 @@ impl Cluster {
                 max_ms: 10_000,
             }),
             vote_to: VoteTo::Auto,
-            sync: SyncConfig::default(),
+            sync: self.sync,
             limits: Limits::default(),
         }
     }
@@ -356,6 +358,11 @@ impl Cluster {
             1,
             "its directory is still locked"
         );
+    }
+
+    /// Takes everything from replica `i`, which does not run.
+    pub fn wipe(&mut self, i: usize) {
+        self.directories[i] = TempDir::new().unwrap();
     }
 
     pub fn replica(&self, i: usize) -> &Arc<Replica> {

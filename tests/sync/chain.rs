@@ -3,6 +3,8 @@
 
 use hotstuff::algorithm::{Persist, Write};
 use hotstuff::block_tree::BlockTree;
+use hotstuff::messages::{SyncRequest, SyncResponse};
+use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::*;
 
 use crate::cluster::{Cluster, COUNT};
@@ -14,6 +16,8 @@ const WRITES_MAX: usize = 1_000;
 pub struct Chain {
     pub blocks: Vec<(BlockHash, Block)>,
     pub highest_qc: QuorumCertificate,
+    /// What the app has counted to.
+    pub count: u64,
     updates: Vec<StateUpdates>,
 }
 
@@ -24,12 +28,13 @@ impl Chain {
         let mut chain = Chain {
             blocks: Vec::new(),
             highest_qc: QuorumCertificate::genesis(genesis),
+            count: 0,
             updates: Vec::new(),
         };
-        let mut count = 0_u64;
         for height in 1..=length {
             let has_data = data_every.is_some_and(|every| height % every == 0);
-            count += u64::from(has_data);
+            chain.count += u64::from(has_data);
+            let count = chain.count;
             let data = match has_data {
                 true => [&count.to_le_bytes()[..], &vec![0; padding]].concat(),
                 false => vec![],
@@ -62,6 +67,23 @@ impl Chain {
         self.blocks.len() as u64 - 2
     }
 
+    /// The true answer to a request: what follows, with the certificate of its last block.
+    pub fn answer(&self, request: &SyncRequest) -> SyncResponse {
+        let after = &request.highest_committed_block;
+        let first = self.blocks.iter().position(|(hash, _)| hash == after);
+        let first = first.map_or(0, |index| index + 1);
+        let limit = (request.limit as usize).min(BLOCKS_PER_RESPONSE_MAX);
+        let end = (first + limit).min(self.blocks.len());
+        let next = self.blocks.get(end).map(|(_, next)| &next.header.justify);
+        let blocks = self.blocks[first..end].iter();
+        SyncResponse {
+            highest_committed_block: *after,
+            wanted: request.wanted,
+            blocks: blocks.map(|(_, block)| block.clone()).collect(),
+            tail_qcs: vec![next.unwrap_or(&self.highest_qc).clone()],
+        }
+    }
+
     /// Puts the chain into the directory of replica `i`, which does not run.
     pub fn write(&self, cluster: &Cluster, i: usize) {
         let config = cluster.config(i);
@@ -90,8 +112,8 @@ impl Chain {
     }
 }
 
-/// The certificate of a block in `view`, by all but the first of the validators.
-pub fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> QuorumCertificate {
+/// The certificate of a block in `view`, by all validators.
+fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> QuorumCertificate {
     let statement = VoteStatement {
         epoch: Epoch(0),
         view_num: ViewNumber(view),
@@ -100,23 +122,14 @@ pub fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> Quoru
         phase: Phase::Generic,
     };
     let digest = Statement::Vote(statement).digest(&cluster.genesis.hash());
-    let key = |address| {
-        cluster
-            .keys
-            .iter()
-            .find(move |key| key.address() == address)
-    };
-    let members = cluster.genesis.validator_set.members().iter();
-    let sign = |member: &Validator| key(member.address).map(|key| key.sign(&digest));
+    let mut keys: Vec<&KeyPair> = cluster.keys.iter().collect();
+    keys.sort_by_key(|key| key.address());
     QuorumCertificate {
         epoch: statement.epoch,
         view_num: statement.view_num,
         justify_view: statement.justify_view,
         block_hash,
         phase: statement.phase,
-        signatures: members
-            .enumerate()
-            .map(|(i, m)| sign(m).filter(|_| i > 0))
-            .collect(),
+        signatures: keys.iter().map(|key| Some(key.sign(&digest))).collect(),
     }
 }
