@@ -131,7 +131,11 @@ fn consensus_never_waits_for_sync() {
             limit: u32::MAX,
             wanted: None,
         };
-        let unasked = Message::Sync(SyncMessage::Response(chain.answer(&request)));
+        let short = SyncRequest {
+            limit: 10,
+            ..request
+        };
+        let unasked = Message::Sync(SyncMessage::Response(chain.answer(&short)));
         let request = Message::Sync(SyncMessage::Request(request));
         let (unasked, request) = (codec::encode(&unasked), codec::encode(&request));
         let stop = stop.clone();

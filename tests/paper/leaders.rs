@@ -40,11 +40,11 @@ fn discrepancy(powers: &[u64], first: u64, views: u64) -> f64 {
     distances.fold(0.0, f64::max)
 }
 
-/// What a sequence of multiples of the golden ratio may be off by: an interval's count differs from
-/// its length by less than this (Niederreiter 1992, theorem 3.3, doubled for an interval that does
-/// not begin at 0).
+/// What multiples of the golden ratio may be off by: how many of them lie below a point differs
+/// from what the length says by a little more than a third of the logarithm, and an interval has
+/// two ends.
 fn allowed(views: u64) -> f64 {
-    2.0 * (1.0 + (views as f64).ln() * 1.5)
+    2.0 * (1.0 + (views as f64).ln() / 3.0)
 }
 
 /// A generator of powers that needs no crate: splitmix64.
@@ -77,7 +77,7 @@ fn everybody_leads_as_often_as_its_power_says() {
         }
     }
     println!("worst: {worst:.2} of what is allowed");
-    assert!(worst > 0.05, "a bound that nothing comes near says nothing");
+    assert!(worst > 0.5, "a bound that nothing comes near says nothing");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::Verifier;
 use hotstuff::algorithm::{
-    Algorithm, Config, Dispatch, Effect, Event, Input, Limits, Step, SyncConfig, To,
+    Algorithm, Config, Dispatch, Effect, Event, Input, Limits, Persist, Step, SyncConfig, To,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
@@ -28,7 +28,7 @@ use crate::faults::{Counts, CrashPoint, Fault, Kind};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
-use crate::progress::{response_timeout, sync_interval, Standing};
+use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
 use crate::setup::{Machine, Setup, MICROS};
 use crate::trace::{describe_input, describe_message, describe_writes};
@@ -94,6 +94,7 @@ struct Replica {
 /// When a correct replica committed: for tests that count.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
+    pub at: u64,
     pub replica: usize,
     /// Of the certificate that made it final.
     pub view: u64,
@@ -344,7 +345,7 @@ impl World {
             }),
             vote_to: self.setup.vote_to,
             sync: SyncConfig {
-                request_limit: 16,
+                request_limit: self.setup.request_limit,
                 response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
                 interval: Duration::from_nanos(sync_interval(&self.setup)),
             },
@@ -578,6 +579,7 @@ impl World {
         if !committed.is_empty() {
             let view = replica.disk.highest_qc.view_num.0;
             self.commits.push(Commit {
+                at: self.now,
                 replica: index,
                 view,
             });
@@ -955,7 +957,34 @@ impl World {
             .any(|replica| !replica.dead && !replica.crash_at.is_empty())
     }
 
+    /// Puts `writes` on the disk of a replica that has not started yet, as an earlier life of it
+    /// would have.
+    pub fn remember(&mut self, replica: usize, writes: &[hotstuff::algorithm::Write]) {
+        let written = self.replicas[replica].disk.persist(writes);
+        written.expect("this disk does not fail");
+        self.written(replica);
+    }
+
     // --- what tests ask ---
+
+    /// The longest wait that a survivor's current view has, by its own certificates and commits.
+    pub fn timeout_max(&self) -> u64 {
+        let wait = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let qc_view = disk.highest_qc.rank().view.0;
+            wait(
+                &self.setup,
+                qc_view,
+                disk.committed_view(),
+                self.view(replica),
+            )
+        };
+        self.survivors().map(wait).max().unwrap_or(0)
+    }
+
+    pub fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
 
     pub fn survivors(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.replicas.len()).filter(|index| self.setup.survives(*index))
