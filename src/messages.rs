@@ -129,21 +129,12 @@ pub struct SyncRequest {
 /// Without blocks: the server's highest QC alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncResponse {
-    /// The question: what it asked after, and for. An answer to another one is seen at once.
+    /// The hash that was asked for: an answer to another question is seen at once.
     pub highest_committed_block: BlockHash,
-    pub wanted: Option<BlockHash>,
     #[serde(deserialize_with = "codec::bounded::<_, _, BLOCKS_PER_RESPONSE_MAX>")]
     pub blocks: Vec<Block>,
     #[serde(deserialize_with = "codec::bounded::<_, _, TAIL_QCS_MAX>")]
     pub tail_qcs: Vec<QuorumCertificate>,
-}
-
-impl SyncResponse {
-    /// Whether it answers this question, and not another one.
-    pub fn answers(&self, request: &SyncRequest) -> bool {
-        (self.highest_committed_block, self.wanted)
-            == (request.highest_committed_block, request.wanted)
-    }
 }
 
 /// Names of the kinds of messages, for counters and reports.
@@ -171,6 +162,19 @@ impl Message {
 }
 
 impl ProgressMessage {
+    /// The epoch that it is of: whose validators must have signed it.
+    pub const fn epoch(&self) -> Epoch {
+        match self {
+            ProgressMessage::Propose(Propose { vote, .. })
+            | ProgressMessage::Nudge(Nudge { vote, .. })
+            | ProgressMessage::Vote(vote) => vote.statement.epoch,
+            ProgressMessage::TimeoutVote(timeout) => timeout.epoch,
+            ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => qc.epoch,
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => tc.epoch,
+            ProgressMessage::Wake(wake) => wake.epoch,
+        }
+    }
+
     /// Which kind it is.
     pub const fn kind(&self) -> MessageKind {
         match self {

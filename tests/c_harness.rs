@@ -50,6 +50,21 @@ fn callbacks_sanitized() {
     sanitized("callbacks", "");
 }
 
+#[test]
+fn epochs() {
+    plain("epochs", "");
+}
+
+#[test]
+fn epochs_under_valgrind() {
+    under_valgrind("epochs", "");
+}
+
+#[test]
+fn epochs_sanitized() {
+    sanitized("epochs", "");
+}
+
 fn plain(name: &str, argument: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let program = build(name, folder.path(), &["-O2"]);

@@ -6,15 +6,20 @@ use std::time::Duration;
 use crate::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use crate::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use crate::types::{
-    Block, BlockHash, BlockHeader, BlockHeight, CommitRule, GenesisHash, Rank, Time,
-    ValidatorAddress, ViewNumber,
+    Block, BlockHash, BlockHeader, BlockHeight, CommitRule, GenesisHash, QuorumCertificate, Rank,
+    Time, ValidatorAddress, ViewNumber,
 };
 
 use super::{Algorithm, Event, To};
 
-/// The pause after a peer's first failure, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// A peer that has failed is not asked for as long as that has cost, at least this part of the base
+/// time-out, doubled with each failure in a row up to so many of them: whoever was cut off for long
+/// is not to wait for long once it is over.
+const BACK_OFF_DIVISOR: u32 = 16;
+const BACK_OFF_MAX: u32 = 2;
+
+/// Peers whose failures are remembered; of more, the one that may be asked again first is not.
+const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
 
 /// What is certified and not known is asked for after this part of the base time-out.
 const GRACE_DIVISOR: u32 = 16;
@@ -45,6 +50,10 @@ pub(super) struct Sync {
     cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
+    /// The highest certificate of an epoch that what was fetched leads to, and who sent it.
+    kept: Option<(QuorumCertificate, ValidatorAddress)>,
+    /// When a peer was last asked because it spoke of a later epoch.
+    later_epoch_at: Option<Time>,
     back_off: BTreeMap<ValidatorAddress, BackOff>,
     /// Peers are asked in turn.
     turn: usize,
@@ -63,6 +72,7 @@ struct InFlight {
     request: SyncRequest,
     /// "What is new?", and not what follows on the last answer.
     is_poll: bool,
+    since: Time,
     deadline: Time,
 }
 
@@ -82,6 +92,8 @@ impl Sync {
             in_flight: None,
             cursor: None,
             fetched: VecDeque::new(),
+            kept: None,
+            later_epoch_at: None,
             back_off: BTreeMap::new(),
             turn: 0,
             not_before: now,
@@ -132,6 +144,19 @@ impl Sync {
         self.quiet_since = self.quiet_since.map(|since| since.max(now));
     }
 
+    /// `qc` is valid, and its epoch will begin with what is being fetched.
+    pub(super) fn keep_for_later(&mut self, qc: &QuorumCertificate, from: ValidatorAddress) {
+        let kept = self.kept.as_ref().map(|(kept, _)| kept.rank());
+        if kept.is_none_or(|kept| kept < qc.rank()) {
+            self.kept = Some((qc.clone(), from));
+        }
+    }
+
+    /// An epoch has begun: what was kept may be of it.
+    pub(super) fn take_kept(&mut self) -> Option<(QuorumCertificate, ValidatorAddress)> {
+        self.kept.take()
+    }
+
     fn poll_at(&self, interval: Duration) -> Time {
         self.quiet_since
             .map_or(Time(0), |since| since.after(interval))
@@ -160,8 +185,12 @@ impl Sync {
             CommitRule::TwoChain => 2,
             CommitRule::ThreeChain => 3,
         };
+        let above = self.fetched.iter().map(|(_, block)| &block.header);
+        if above.clone().any(|header| header.epoch > first.epoch) {
+            return true; // what ends an epoch is final, with all that is below
+        }
         let mut views = vec![first.view];
-        views.extend(self.fetched.iter().map(|(_, block)| block.header.view));
+        views.extend(above.map(|header| header.view));
         // The justify of each block certifies the one before in its own view: only the last one's
         // certificate is not among them.
         let certified = views.len().saturating_sub(1);
@@ -171,32 +200,44 @@ impl Sync {
             .any(|chain| chain.windows(2).all(consecutive))
     }
 
-    fn fail(&mut self, peer: ValidatorAddress, now: Time) {
+    /// The request in flight was in vain.
+    fn fail(&mut self, peer: ValidatorAddress, now: Time, base_timeout: Duration) {
         let failures = self
             .back_off
             .get(&peer)
             .map_or(0, |back_off| back_off.failures);
-        let pause = BACK_OFF_FIRST
+        let cost = self
+            .in_flight
+            .take()
+            .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
+        let pause = cost
+            .max(base_timeout / BACK_OFF_DIVISOR)
             .saturating_mul(1 << failures.min(16))
-            .min(BACK_OFF_MAX);
+            .min(cost.max(base_timeout.saturating_mul(BACK_OFF_MAX)));
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
         };
+        self.let_rest(peer, back_off);
+        self.cursor = None;
+    }
+
+    fn let_rest(&mut self, peer: ValidatorAddress, back_off: BackOff) {
+        if self.back_off.len() >= BACK_OFF_PEERS_MAX {
+            let first = self.back_off.iter().min_by_key(|(_, it)| it.until);
+            let first = first.map(|(peer, _)| *peer);
+            first.map(|first| self.back_off.remove(&first));
+        }
         self.back_off.insert(peer, back_off);
         self.hint = None;
-        self.cursor = None;
     }
 
     /// The peer has given next to nothing, and that was right: it waits for its turn, as if it had
     /// failed. One that gives a block at a time would else be asked for ever.
     fn pass_over(&mut self, peer: ValidatorAddress, now: Time) {
-        let back_off = BackOff {
-            failures: 0,
-            until: now,
-        };
-        self.back_off.entry(peer).or_insert(back_off);
-        self.hint = None;
+        let failures = self.back_off.get(&peer).map_or(0, |it| it.failures);
+        let until = now;
+        self.let_rest(peer, BackOff { failures, until });
     }
 
     fn is_ready(&self, peer: &ValidatorAddress, now: Time) -> bool {
@@ -247,6 +288,7 @@ impl Algorithm {
             peer,
             request,
             is_poll,
+            since: self.now,
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
@@ -265,7 +307,10 @@ impl Algorithm {
             return Some(cursor.unwrap_or(self.tree.head().hash));
         };
         let bytes: usize = self.unjudged().map(|(_, block)| weight(block)).sum();
-        cursor.filter(|cursor| cursor == last && bytes <= UNJUDGED_BYTES_MAX)
+        // Beyond an update, nothing can be verified before it is committed.
+        let is_update = |block: &Block| block.header.validator_set_updates.is_some();
+        let is_one_epoch = !self.unjudged().any(|(_, block)| is_update(block));
+        cursor.filter(|cursor| cursor == last && is_one_epoch && bytes <= UNJUDGED_BYTES_MAX)
     }
 
     /// What was fetched and has no verdict yet, parents first.
@@ -278,7 +323,8 @@ impl Algorithm {
         self.unjudged().any(|(unjudged, _)| unjudged == hash)
     }
 
-    /// The peer that spoke of what is wanted, else the next validator whose turn it is.
+    /// The peer that spoke of what is wanted, validator or not (the set may have changed), else the
+    /// next validator whose turn it is.
     fn choose_peer(&mut self) -> Option<ValidatorAddress> {
         let me = self.config.me;
         let set = &self
@@ -287,7 +333,7 @@ impl Algorithm {
             .expect("there is always an epoch")
             .validator_set;
         let now = self.now;
-        let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
+        let is_other = |peer: &ValidatorAddress| Some(*peer) != me;
         // A peer that has failed waits for its turn: a silent liar would else be asked each time
         // that it speaks of what it withholds.
         let has_failed = |peer: &ValidatorAddress| self.sync.back_off.contains_key(peer);
@@ -309,7 +355,8 @@ impl Algorithm {
                 self.sync.turn = index + 1;
                 return Some(peer);
             }
-            earliest = earliest.min(self.sync.back_off[&peer].until);
+            let back_off = &self.sync.back_off[&peer];
+            earliest = earliest.min(back_off.until);
         }
         // Everybody has failed lately, or there is nobody else.
         self.sync.not_before = earliest;
@@ -359,9 +406,23 @@ impl Algorithm {
         }
     }
 
+    /// Upon a peer's word, which nobody can verify here, of a later epoch: what is new is asked of
+    /// it, at most once in a base time-out.
+    pub(super) fn on_later_epoch(&mut self, peer: ValidatorAddress) {
+        let again = self
+            .sync
+            .later_epoch_at
+            .map(|at| at.after(self.base_timeout()));
+        let is_free = self.sync.wanted.is_none() && self.sync.in_flight.is_none();
+        if is_free && again.is_none_or(|again| again <= self.now) {
+            self.sync.later_epoch_at = Some(self.now);
+            self.sync.quiet_since = None;
+            self.sync.hint = Some(peer);
+        }
+    }
+
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
-        self.sync.in_flight = None;
-        self.sync.fail(peer, self.now);
+        self.sync.fail(peer, self.now, self.base_timeout());
         self.events.push(Event::SyncFailed { peer, why });
     }
 
@@ -377,14 +438,15 @@ impl Algorithm {
             return; // nobody asked
         };
         let InFlight { request, .. } = in_flight;
-        let is_answer = response.answers(&request);
         let SyncResponse {
-            blocks, tail_qcs, ..
+            highest_committed_block,
+            blocks,
+            tail_qcs,
         } = response;
         for qc in &tail_qcs {
             self.on_qc(qc, from);
         }
-        if !is_answer {
+        if highest_committed_block != request.highest_committed_block {
             return; // late, or sent twice: the answer to this question may still come
         }
         if blocks.len() > request.limit as usize {
@@ -405,6 +467,9 @@ impl Algorithm {
             return;
         };
         if hashed.back().is_some_and(|(hash, _)| !is_certified(hash)) {
+            if tail_qcs.is_empty() {
+                return; // late: it leads to what was wanted then, and only the asker can prove
+            }
             self.fail_sync(from, "its last block is not certified");
             return;
         }
@@ -414,6 +479,10 @@ impl Algorithm {
             .wanted
             .is_some_and(|wanted| hashed.iter().any(|(hash, _)| *hash == wanted));
         let is_full = self.is_full(&hashed, &request);
+        // What follows an update is judged by a set that only the update shows: it is asked for
+        // together with it, unless it is committed by then.
+        let last = hashed.back().map(|(_, block)| &block.header);
+        let ends_in_updates = last.is_some_and(|last| last.validator_set_updates.is_some());
         let is_new = |(hash, block): &(BlockHash, Block)| {
             block.header.height > head && !self.tree.knows(hash)
         };
@@ -431,7 +500,7 @@ impl Algorithm {
         } else {
             self.sync.in_flight = None;
             let is_cut = !is_found && (is_full || request.wanted.is_some());
-            self.sync.cursor = end.filter(|_| is_cut);
+            self.sync.cursor = end.filter(|_| is_cut && !ends_in_updates);
             if !fetched.is_empty() {
                 self.sync.quiet_since = None; // there may be more, although nobody speaks of it
             }

@@ -11,17 +11,18 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
 
+use crate::algorithm::{EpochRecord, EPOCHS_KEPT};
 use crate::block_tree::BlockTreeReader;
-use crate::messages::{SyncRequest, SyncResponse};
 use crate::network::NetworkProvider;
-use crate::types::{Rank, ValidatorAddress};
+use crate::types::{BlockHash, Epoch, Rank, ValidatorAddress, ValidatorSet};
 
 use super::alice::ToAlice;
 use super::clock::{self, Clock};
@@ -61,12 +62,19 @@ pub(super) struct Halt {
     pub(super) reason: String,
 }
 
+/// Answers to one question that pass: the late one to an earlier question after the same block must
+/// not take the place of the one to come.
+const ANSWERS_MAX: u8 = 2;
+
 /// What Alice lets others know, after each step that is on disk.
 #[derive(Default)]
 pub(super) struct Published {
     committed: AtomicU64,
-    asked: Mutex<Option<(ValidatorAddress, SyncRequest)>>,
+    asked: Mutex<Option<(ValidatorAddress, BlockHash, u8)>>,
     place: Mutex<(Info, Place)>,
+    /// The number of the last epoch, and the records of the last [`EPOCHS_KEPT`].
+    epoch: AtomicU64,
+    epochs: Mutex<VecDeque<EpochRecord>>,
 }
 
 /// Where Alice is, for the filter's window.
@@ -96,24 +104,55 @@ impl Published {
         self.committed.load(Ordering::SeqCst)
     }
 
-    /// The one question whose answer is awaited. Published before it is sent.
-    pub(super) fn asked(&self, peer: ValidatorAddress, request: SyncRequest) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some((peer, request));
+    /// An epoch has begun. Published before anything of it is said, so that no answer comes sooner.
+    pub(super) fn begin_epoch(&self, record: EpochRecord) {
+        let epoch = record.epoch.0;
+        let mut epochs = self.epochs();
+        if epochs.len() == EPOCHS_KEPT {
+            epochs.pop_front();
+        }
+        epochs.push_back(record);
+        self.epoch.store(epoch, Ordering::SeqCst);
     }
 
-    /// Whether this answer of `peer` is awaited; then no second one is. The late answer to an
-    /// earlier question does not take the place of the one to come.
-    pub(super) fn take_asked(&self, peer: ValidatorAddress, response: &SyncResponse) -> bool {
+    /// The epochs after `known` that are still kept, oldest first. One atomic load if there is none.
+    pub(super) fn epochs_after(&self, known: Epoch) -> Vec<EpochRecord> {
+        if self.epoch.load(Ordering::SeqCst) <= known.0 {
+            return Vec::new();
+        }
+        let epochs = self.epochs();
+        let new = epochs.iter().filter(|record| record.epoch > known);
+        new.cloned().collect()
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, VecDeque<EpochRecord>> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one question whose answer is awaited: whom, and after which block. Published before it
+    /// is sent.
+    pub(super) fn asked(&self, peer: ValidatorAddress, after: BlockHash) {
+        let asked = Some((peer, after, ANSWERS_MAX));
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+    }
+
+    /// Whether an answer of `peer` after this block is awaited; then one less is.
+    pub(super) fn take_asked(&self, peer: ValidatorAddress, after: BlockHash) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |(asked, request): &(_, _)| *asked == peer && response.answers(request);
-        asked.take_if(|asked| is_it(asked)).is_some()
+        match &mut *asked {
+            Some((asked, block, answers)) if (*asked, *block) == (peer, after) && *answers > 0 => {
+                *answers -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
 impl Shared {
     pub(super) fn new(
         me: Option<ValidatorAddress>,
-        validators: &[ValidatorAddress],
+        validators: &ValidatorSet,
         message_bytes_max: usize,
         network: Arc<dyn NetworkProvider>,
         reader: BlockTreeReader,
@@ -155,12 +194,17 @@ impl Shared {
         self.stopping.load(Ordering::SeqCst)
     }
 
+    /// Makes the filter look around.
+    pub(super) fn wake_filter(&self) {
+        self.inbox.wake();
+        self.network.wake();
+    }
+
     /// Asks all threads to end. Returns at once.
     pub(super) fn request_stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {
             let _ = self.alice.try_send(ToAlice::Stop); // she looks at the flag, too
-            self.inbox.wake();
-            self.network.wake();
+            self.wake_filter();
         }
         self.waiters.wake();
     }
@@ -269,35 +313,21 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::BlockHash;
 
     #[test]
     fn a_late_answer_does_not_take_the_place_of_the_one_to_come() {
         let (published, peer) = (Published::default(), ValidatorAddress([1; 32]));
-        let request = |after: u8| SyncRequest {
-            highest_committed_block: BlockHash([after; 32]),
-            limit: 1,
-            wanted: None,
-        };
-        let answer = |after: u8, wanted| SyncResponse {
-            highest_committed_block: BlockHash([after; 32]),
-            wanted,
-            blocks: vec![],
-            tail_qcs: vec![],
-        };
-        published.asked(peer, request(1));
-        published.asked(peer, request(2));
+        let [before, after] = [1, 2].map(|byte| BlockHash([byte; 32]));
+        published.asked(peer, before);
+        published.asked(peer, after);
+        assert!(!published.take_asked(peer, before), "late");
         let other = ValidatorAddress([2; 32]);
-        assert!(!published.take_asked(peer, &answer(1, None)), "late");
-        assert!(!published.take_asked(peer, &answer(2, Some(BlockHash([3; 32])))));
-        assert!(
-            !published.take_asked(other, &answer(2, None)),
-            "nobody asked"
-        );
-        assert!(published.take_asked(peer, &answer(2, None)));
-        assert!(
-            !published.take_asked(peer, &answer(2, None)),
-            "one is enough"
-        );
+        assert!(!published.take_asked(other, after), "nobody asked it");
+        for _ in 0..ANSWERS_MAX {
+            assert!(published.take_asked(peer, after));
+        }
+        assert!(!published.take_asked(peer, after), "enough");
+        published.asked(peer, after);
+        assert!(published.take_asked(peer, after), "asked again");
     }
 }

@@ -150,7 +150,6 @@ impl SyncServer {
         tail_qcs.truncate(TAIL_QCS_MAX);
         Ok(SyncResponse {
             highest_committed_block: after,
-            wanted: request.wanted,
             blocks,
             tail_qcs,
         })

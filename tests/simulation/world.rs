@@ -4,6 +4,8 @@
 //! Each replica is driven as the real one is: inputs are taken in, more may join while the disk is
 //! at work (group commit), the step is persisted, then signed, then sent.
 
+pub mod oracles;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -464,8 +466,9 @@ impl World {
     fn open(&mut self, index: usize, mut step: Step) {
         self.ask_app(index, &mut step);
         let disk_max = self.replicas[index].machine.disk_max;
+        let is_written = !step.writes().is_empty();
         self.replicas[index].step = Some(step);
-        if disk_max == 0 {
+        if disk_max == 0 || !is_written {
             self.persist(index);
             return;
         }
@@ -769,7 +772,6 @@ impl World {
         let (blocks, tail_qcs) = answer.unwrap_or((vec![], vec![disk.highest_qc.clone()]));
         let response = SyncResponse {
             highest_committed_block: after,
-            wanted: request.wanted,
             blocks,
             tail_qcs,
         };

@@ -78,7 +78,6 @@ impl Chain {
         let blocks = self.blocks[first..end].iter();
         SyncResponse {
             highest_committed_block: *after,
-            wanted: request.wanted,
             blocks: blocks.map(|(_, block)| block.clone()).collect(),
             tail_qcs: vec![next.unwrap_or(&self.highest_qc).clone()],
         }

@@ -79,12 +79,8 @@ pub const LIES: [Lie; 22] = [
         bytes.truncate(bytes.len() / 2);
         vec![bytes]
     }),
-    ("answers to other questions", |q| {
-        let mut wanted = q.truth.clone();
-        wanted.wanted = Some(BlockHash([4; 32]));
-        let mut after = q.truth;
-        after.highest_committed_block = BlockHash([5; 32]);
-        vec![encode(wanted), encode(after)]
+    ("an answer to another question", |q| {
+        q.spoil(|r| r.highest_committed_block = BlockHash([5; 32]))
     }),
     ("the answer to the question before", |q| {
         q.before.into_iter().map(encode).collect()
