@@ -40,11 +40,10 @@ fn discrepancy(powers: &[u64], first: u64, views: u64) -> f64 {
     distances.fold(0.0, f64::max)
 }
 
-/// What multiples of the golden ratio may be off by: how many of them lie below a point differs
-/// from what the length says by a little more than a third of the logarithm, and an interval has
-/// two ends.
+/// What multiples of the golden ratio may be off by: their discrepancy grows like the logarithm,
+/// and slower than that of any other number's.
 fn allowed(views: u64) -> f64 {
-    2.0 * (1.0 + (views as f64).ln() / 3.0)
+    1.5 + (views as f64).ln() / 3.0
 }
 
 /// A generator of powers that needs no crate: splitmix64.

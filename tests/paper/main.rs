@@ -3,6 +3,8 @@
 mod epochs;
 mod fixture;
 mod leaders;
+mod peers;
+mod rules;
 mod sync;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::fixture::{valid, Fixture, Outcome};
 const LARGE: usize = 100_000;
 
 /// Blocks in consecutive views, with so much data each.
-fn chain(f: &Fixture, length: u64, bytes: usize) -> Vec<Block> {
+pub fn chain(f: &Fixture, length: u64, bytes: usize) -> Vec<Block> {
     let mut justify = f.genesis_qc();
     let mut chain = Vec::new();
     for view in 1..=length {
@@ -38,12 +38,12 @@ fn request(f: &Fixture, outcome: &Outcome) -> (usize, SyncRequest) {
     (set.index_of(&peer).expect("a validator"), request)
 }
 
-fn opening(f: &Fixture) -> (usize, SyncRequest) {
+pub fn opening(f: &Fixture) -> (usize, SyncRequest) {
     request(f, f.opening.as_ref().expect("it was opened"))
 }
 
 /// The answer to `request` that ends with the last of `blocks`.
-fn answer(f: &Fixture, request: &SyncRequest, blocks: &[Block]) -> SyncResponse {
+pub fn answer(f: &Fixture, request: &SyncRequest, blocks: &[Block]) -> SyncResponse {
     SyncResponse {
         highest_committed_block: request.highest_committed_block,
         blocks: blocks.to_vec(),
@@ -61,7 +61,7 @@ fn inserts(outcome: &Outcome) -> usize {
 }
 
 /// Lets deadlines come until somebody is asked.
-fn until_asked(f: &mut Fixture) -> (usize, SyncRequest) {
+pub fn until_asked(f: &mut Fixture) -> (usize, SyncRequest) {
     loop {
         let outcome = f.expire();
         if !outcome.requests().is_empty() {
@@ -319,4 +319,18 @@ fn voting_does_not_wait_for_what_was_fetched_either() {
     let block = f.block(view, 1, &f.genesis_qc(), b"");
     let tc = f.tc(view - 1, &f.genesis_qc());
     assert_eq!(f.propose(&block, Some(tc)).votes().len(), 1);
+}
+
+/// What follows an update is of an epoch whose set nobody here knows yet.
+#[test]
+fn beyond_an_update_nothing_is_asked_for_ahead() {
+    let mut f = Fixture::new();
+    let mut chain = chain(&f, 3, LARGE);
+    let justify = f.qc_of(&chain[2]);
+    let updates = f.updates(&[(1, 5)]);
+    chain.push(f.block_with(4, 4, &justify, &[4; LARGE], Some(updates)));
+    let (peer, asked) = opening(&f);
+    let outcome = f.synced(peer, answer(&f, &asked, &chain));
+    assert_eq!(outcome.effects.len(), 1, "the first is being judged");
+    assert!(!fails(&outcome) && outcome.requests().is_empty());
 }

@@ -117,6 +117,8 @@ pub struct World {
     load_every: u64,
     next_command: u64,
     pub commits: Vec<Commit>,
+    /// The height at which each command is committed.
+    done: BTreeMap<u64, u64>,
     /// Over all that was said, told and written.
     digest: u64,
     pub verbose: bool,
@@ -193,6 +195,7 @@ impl World {
             load_every: setup.load_every,
             next_command: 0,
             commits: Vec::new(),
+            done: BTreeMap::new(),
             digest: 0,
             verbose: false,
             progress_per_mille: 0,
@@ -558,14 +561,19 @@ impl World {
             self.digest = mix(self.digest ^ write_digest(write));
         }
         let committed: Vec<(u64, BlockHash)> = journal.iter().filter_map(committed).collect();
-        for (_, hash) in &committed {
+        for (height, hash) in &committed {
             let done = replica
                 .disk
                 .block(hash)
                 .map_or(vec![], |block| commands(&block.data));
-            done.iter().for_each(|command| {
+            for command in &done {
                 replica.app.pool.remove(command);
-            });
+                let first = *self.done.entry(*command).or_insert(*height);
+                if first != *height && replica.is_correct {
+                    let text = format!("{command} at heights {first} and {height}");
+                    self.checker.broken("each-command-once", text);
+                }
+            }
         }
         if !replica.is_correct {
             return;

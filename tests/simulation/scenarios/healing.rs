@@ -122,7 +122,7 @@ fn soon_after_healing_with_certificates_of_a_quorum() {
             }
             view += rng.below(gap / 2 + 1);
         }
-        let last = world.view(0) + gap;
+        let last = world.view(0) + gap + 1;
         world.run_while(HOUR, |world| world.view(front) < last);
         let views: Vec<u64> = (0..n).map(|replica| world.view(replica)).collect();
         assert!(
@@ -193,4 +193,22 @@ fn soon_after_healing_with_certificates_of_timeouts() {
         let needed = heal(&mut world);
         (world, needed)
     });
+}
+
+#[cfg(test)]
+mod oracles {
+    use super::*;
+    use crate::faults::Fault;
+
+    /// Half of them are dead.
+    #[test]
+    fn a_cluster_that_does_not_commit_soon() {
+        let mut setup = setup(4, 1, CommitRule::TwoChain, VoteTo::All);
+        setup.faults = [2, 3].map(|replica| (0, Fault::Die { replica })).to_vec();
+        let mut world = World::new(setup);
+        world.run_until(1_000 * MILLIS);
+        heal(&mut world);
+        let violation = world.violation().expect("nobody can commit");
+        assert_eq!(violation.rule, "commits-soon-after-healing");
+    }
 }
