@@ -115,7 +115,8 @@ impl Published {
         self.epoch.store(epoch, Ordering::SeqCst);
     }
 
-    /// The epochs after `known` that are still kept, oldest first. One atomic load if there is none.
+    /// The epochs after `known` that are still kept, oldest first; one atomic load if there are
+    /// none.
     pub(super) fn epochs_after(&self, known: Epoch) -> Vec<EpochRecord> {
         if self.epoch.load(Ordering::SeqCst) <= known.0 {
             return Vec::new();

@@ -34,6 +34,8 @@ pub struct Hub {
     ports: Mutex<BTreeMap<ValidatorAddress, Arc<Port>>>,
     /// How long a message is on its way.
     pub delay: Mutex<Duration>,
+    /// Nothing comes to it or goes from it.
+    cut_off: Mutex<Option<ValidatorAddress>>,
 }
 
 impl Hub {
@@ -51,6 +53,11 @@ impl Hub {
     /// The port that is there.
     pub fn at(&self, address: &ValidatorAddress) -> Arc<Port> {
         self.ports.lock().unwrap()[address].clone()
+    }
+
+    /// Cuts off one replica, or none.
+    pub fn cut_off(&self, address: Option<ValidatorAddress>) {
+        *self.cut_off.lock().unwrap() = address;
     }
 
     pub fn close(&self, address: &ValidatorAddress) {
@@ -85,6 +92,10 @@ struct PortState {
 
 impl Port {
     fn arrive(&self, from: ValidatorAddress, message: &[u8]) {
+        let cut_off = *self.hub.cut_off.lock().unwrap();
+        if cut_off == Some(from) || cut_off == Some(self.address) {
+            return;
+        }
         let arrival = Instant::now() + *self.hub.delay.lock().unwrap();
         let mut state = self.state.lock().unwrap();
         if state.queue.len() < PORT_MESSAGES_MAX {

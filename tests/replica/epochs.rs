@@ -113,6 +113,28 @@ fn who_was_away_catches_up_through_the_epochs() {
 }
 
 #[test]
+fn who_was_cut_off_finds_back_without_asking_by_the_clock() {
+    let updates: [(u64, &[(usize, u64)]); 2] = [(10, &[(1, 2)]), (20, &[(1, 1)])];
+    let mut cluster = Cluster::with_updates(4, 4, &updates);
+    cluster.base_ms = 100;
+    cluster.sync_interval = Duration::from_secs(600); // who waits for it waits too long
+    let cluster = cluster.start_all();
+    cluster.give_work(0, 5);
+    cluster.await_count(5);
+    cluster.hub.cut_off(Some(cluster.address(3)));
+    cluster.give_work(0, 25);
+    for i in 0..3 {
+        await_count(cluster.replica(i), 30);
+    }
+    assert_eq!(cluster.replica(3).info().epoch, Epoch(0));
+    cluster.hub.cut_off(None);
+    cluster.give_work(0, 5);
+    cluster.await_count(35);
+    cluster.check_agreement();
+    assert!(cluster.running().all(|r| r.info().epoch == Epoch(2)));
+}
+
+#[test]
 fn what_comes_before_its_epoch_is_judged_when_that_begins() {
     let cluster = Cluster::with_updates(5, 4, &[(5, &[(4, 1)])]).start_all();
     let (victim, early) = (cluster.address(0), cluster.address(4));

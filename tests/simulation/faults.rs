@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hotstuff::algorithm::{Step, Write};
+
 use crate::disk::Failure;
 use crate::network::Cut;
 
@@ -37,6 +39,55 @@ pub enum Kind {
     Forgery,
     LyingAnswer,
     Flood,
+    WrongEpoch,
+    SetChange,
+    ValidatorAdded,
+    ValidatorRemoved,
+    PowerChanged,
+    SetReplaced,
+    LeaderRemoved,
+    CrashInPhases,
+}
+
+impl Kind {
+    /// All of them: a long run in which one never came to pass proves nothing of it.
+    pub const ALL: [Kind; 35] = [
+        Kind::Lost,
+        Kind::Late,
+        Kind::Doubled,
+        Kind::Replayed,
+        Kind::Held,
+        Kind::CutOff,
+        Kind::Partition,
+        Kind::Crash,
+        Kind::CrashBeforeWrite,
+        Kind::CrashAfterWrite,
+        Kind::CrashWhileSending,
+        Kind::DiskFailure,
+        Kind::WholeCluster,
+        Kind::Dead,
+        Kind::Pause,
+        Kind::SlowApp,
+        Kind::AppFailure,
+        Kind::Unsigned,
+        Kind::Withheld,
+        Kind::Inflated,
+        Kind::Equivocation,
+        Kind::DoubleVote,
+        Kind::BadBlock,
+        Kind::Fork,
+        Kind::Forgery,
+        Kind::LyingAnswer,
+        Kind::Flood,
+        Kind::WrongEpoch,
+        Kind::SetChange,
+        Kind::ValidatorAdded,
+        Kind::ValidatorRemoved,
+        Kind::PowerChanged,
+        Kind::SetReplaced,
+        Kind::LeaderRemoved,
+        Kind::CrashInPhases,
+    ];
 }
 
 /// When in a step a replica dies.
@@ -58,6 +109,35 @@ impl CrashPoint {
             CrashPoint::WhileSending => Kind::CrashWhileSending,
             CrashPoint::Disk(_) => Kind::DiskFailure,
         }
+    }
+}
+
+/// In which step a replica dies: one that writes, and does this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Speaks,
+    Votes,
+    TimesOut,
+    Proposes,
+    RaisesQc,
+    KeepsTc,
+    Inserts,
+    Commits,
+}
+
+impl Moment {
+    pub fn has_come(self, step: &Step) -> bool {
+        let does = |write: &Write| match self {
+            Moment::Speaks => !step.is_quiet(),
+            Moment::Votes => matches!(write, Write::CastVote(_)),
+            Moment::TimesOut => matches!(write, Write::TimeOut(_)),
+            Moment::Proposes => matches!(write, Write::StoreProposal(_)),
+            Moment::RaisesQc => matches!(write, Write::SetHighestQc(_)),
+            Moment::KeepsTc => matches!(write, Write::SetHighestTc(_)),
+            Moment::Inserts => matches!(write, Write::InsertBlock { .. }),
+            Moment::Commits => matches!(write, Write::CommitBlock { .. }),
+        };
+        step.writes().iter().any(does)
     }
 }
 
@@ -122,8 +202,8 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
+        Kind::ALL
             .iter()
-            .try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
+            .try_for_each(|kind| writeln!(f, "  {kind:<20?} {:>10}", self.of(*kind)))
     }
 }
