@@ -155,12 +155,6 @@ const NO_TIMEOUTS: (u64, u64) = (1, 0);
 #[test]
 fn votes_forgotten_in_a_crash_fork() {
     forks(CommitRule::TwoChain, 2, NO_TIMEOUTS, Defect::ForgottenVotes);
-    forks(
-        CommitRule::ThreeChain,
-        3,
-        NO_TIMEOUTS,
-        Defect::ForgottenVotes,
-    );
 }
 
 #[test]
