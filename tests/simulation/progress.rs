@@ -25,7 +25,7 @@ pub struct Standing {
 }
 
 /// The wait of `view` among `n` validators, in nanoseconds.
-fn wait(setup: &Setup, n: u64, qc_view: u64, commit_view: u64, view: u64) -> u64 {
+pub fn wait(setup: &Setup, n: u64, qc_view: u64, commit_view: u64, view: u64) -> u64 {
     let without_qc = view.saturating_sub(qc_view + 1);
     let without_commit = view.saturating_sub(commit_view) / (n + 3);
     let factor = 1_u64 << without_qc.max(without_commit).min(32);
