@@ -95,12 +95,14 @@ FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
 
+# The flags are for the target only: build scripts are not fuzzed.
+fuzz: HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 fuzz:
 	@tests/setup.sh test
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --manifest-path fuzz/Cargo.toml \
-	    --target-dir target/fuzz --bins
 	FUZZ_CORPUS=target/fuzz/corpus $(CARGO) test --locked --test fuzz
-	tests/fuzz.sh $(or $(SECONDS),60) $(FUZZ_TARGETS)
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --locked --bins --target $(HOST) \
+	    --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+	tests/fuzz.sh target/fuzz/$(HOST)/release $(or $(SECONDS),60) $(FUZZ_TARGETS)
 
 bench:
 	@tests/setup.sh demo

@@ -85,6 +85,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
+    is_catching_up: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -176,6 +177,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
+                is_catching_up: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -583,9 +585,23 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        if let Some(input) = self.replicas[index].inbox.pop_front() {
+        self.take_in_what_waits(index);
+    }
+
+    /// What came while the step was open: one input after the other, until one is to be written.
+    /// Each of them comes back here, and must not go deeper: there may be thousands.
+    fn take_in_what_waits(&mut self, index: usize) {
+        if self.replicas[index].is_catching_up {
+            return;
+        }
+        self.replicas[index].is_catching_up = true;
+        while self.replicas[index].algorithm.is_some() {
+            let Some(input) = self.replicas[index].inbox.pop_front() else {
+                break;
+            };
             self.take_in(index, input);
         }
+        self.replicas[index].is_catching_up = false;
         self.set_timer(index);
     }
 
@@ -1183,6 +1199,17 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
+    }
+
+    /// The longest wait in force at any survivor, in nanoseconds.
+    pub fn current_wait(&self) -> u64 {
+        let of = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
+            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
+            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
+        };
+        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {

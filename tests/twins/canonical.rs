@@ -1,6 +1,6 @@
 //! All scenarios of a shape, symmetric ones once: counted exactly, enumerated, or drawn evenly.
 //!
-//! Renaming the keys without twins changes nothing, nor does renaming those with twins, nor
+//! Renaming the validators without twins changes nothing, nor does renaming those with twins, nor
 //! the two instances of one. A scenario is canonical if it is the least of those it can be renamed
 //! to. Their number is that of the orbits, by Burnside's lemma.
 

@@ -2,8 +2,9 @@
 //!
 //! What an instance sends while it is in view v reaches those of its set of v, a little later, and
 //! nobody else. Once an honest replica has left the scenario's last view, everything reaches
-//! everybody, and every honest replica must commit [`TRAILING`] blocks more. Where a split leaves no quorum anywhere, nothing
-//! would ever happen again: when nothing has for a while, it is lifted until somebody moves on.
+//! everybody, and every honest replica must commit [`TRAILING`] blocks more. Where a split leaves
+//! no quorum anywhere, nothing would ever happen again: when nothing has for a while, it is lifted
+//! until somebody moves on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
