@@ -45,8 +45,8 @@ pub(super) struct Sync {
     /// Who spoke of it, and so may have it.
     hint: Option<ValidatorAddress>,
     in_flight: Option<InFlight>,
-    /// Where the last answer was cut short: the next question goes on from there, while that block
-    /// is known, or being judged.
+    /// Where the last answer ended, if it did not hold what is wanted: the next question goes on
+    /// from there, while that block is known, or being judged.
     cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
@@ -253,8 +253,8 @@ impl Sync {
 }
 
 impl Algorithm {
-    /// Asks a peer, if something is wanted and nothing is on its way: while what came is judged, for
-    /// what follows it.
+    /// Asks a peer, if something is wanted and nothing is on its way; while what came is judged,
+    /// for what follows it.
     pub(super) fn try_sync(&mut self) {
         let head = self.tree.head().rank;
         if let Some((rank, hash)) = self.sync.wanted {
@@ -381,7 +381,7 @@ impl Algorithm {
     /// When to ask, if nothing is on its way.
     fn sync_due(&self) -> Time {
         let due = match self.sync.wanted {
-            _ if self.sync.cursor.is_some() => Time(0),
+            Some(_) if self.sync.cursor.is_some() => Time(0),
             Some(_) => self
                 .sync
                 .wanted_since
@@ -507,15 +507,14 @@ impl Algorithm {
         let is_wanted = |(hash, _): &(BlockHash, Block)| request.wanted == Some(*hash);
         let is_found = blocks.iter().any(is_wanted);
         let is_full = self.is_full(&blocks, request);
-        let is_cut = !is_found && (is_full || request.wanted.is_some());
         // What follows an update is judged by a set that only the update shows: it is asked for
         // together with it, unless it is committed by then.
         let is_update = |block: &Block| block.header.validator_set_updates.is_some();
         let end = blocks.back().filter(|(_, block)| !is_update(block));
         self.sync.in_flight = None;
-        self.sync.cursor = end.map(|(hash, _)| *hash).filter(|_| is_cut);
+        self.sync.cursor = end.map(|(hash, _)| *hash).filter(|_| !is_found);
         let fetched: VecDeque<_> = blocks.into_iter().filter(|it| self.is_new(it)).collect();
-        if !fetched.is_empty() {
+        if !fetched.is_empty() && !is_found {
             self.sync.quiet_since = None; // there may be more, although nobody speaks of it
         }
         self.sync.fetched.extend(fetched);
