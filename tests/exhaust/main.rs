@@ -1,5 +1,6 @@
-//! A bounded exhaustive search over the real core: four replicas of which one lies, a few views, and
-//! every order and loss of messages. What a proof on paper says of the rules, this says of the code.
+//! A bounded exhaustive search over the real core: four replicas of which one lies, a few views,
+//! and every order and loss of messages. What a proof on paper says of the rules, this says of the
+//! code.
 //!
 //! ```text
 //!   Search (search.rs): states of the whole, breadth first, each visited once
@@ -12,8 +13,8 @@
 //!
 //! `make exhaust`: a minute, under both commit rules on two cores; `SECONDS=s` for longer.
 //!
-//! Not done: changes of the validator set; votes and time-outs one by one: they are delivered as the
-//! certificates that they make (the simulation and Twins do both); sync: a block comes by its
+//! Not done: changes of the validator set; votes and time-outs one by one: they are delivered as
+//! the certificates that they make (the simulation and Twins do both); sync: a block comes by its
 //! proposal only; more than two blocks of the liar in a view.
 
 #[allow(dead_code)] // of what is shared with the simulation, each uses its part
@@ -132,8 +133,9 @@ fn budget() {
     assert!(violations == 0, "{violations} searches found a broken rule");
 }
 
-/// The oracle fires: each seeded defect is found as what it leads to: a fork. Where time-outs are of no use to it, or
-/// those of one view are enough, there are no others: so the longer chains are reached, too.
+/// The oracle fires: each seeded defect is found as what it leads to, a fork. Where time-outs are of
+/// no use to it, or those of one view are enough, there are no others: so the longer chains are
+/// reached, too.
 fn forks(rule: CommitRule, views: u64, timeouts: (u64, u64), defect: Defect) {
     let bounds = Bounds {
         defect: Some(defect),
