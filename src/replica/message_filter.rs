@@ -259,7 +259,11 @@ impl MessageFilter {
         response: SyncResponse,
         bytes: usize,
     ) -> Result<(), Reason> {
-        if !self.shared.published.take_asked(from) {
+        if !self
+            .shared
+            .published
+            .take_asked(from, response.highest_committed_block)
+        {
             return Err(Reason::NotAsked);
         }
         let ticket = self.ticket(&from, bytes)?;

@@ -36,7 +36,7 @@ fn validators_join_are_reweighted_and_leave() {
     let updates: [(u64, &[(usize, u64)]); 3] = [(10, &[(4, 1)]), (20, &[(1, 2)]), (30, &[(0, 0)])];
     let mut cluster = Cluster::with_updates(5, 4, &updates);
     cluster.base_ms = 200;
-    cluster.sync_interval = Duration::from_millis(100);
+    cluster.sync.interval = Duration::from_millis(100);
     let cluster = cluster.start_all();
     assert!(!cluster.replica(4).info().is_validator);
     cluster.give_work(0, 25);
@@ -70,7 +70,7 @@ fn the_whole_set_is_replaced() {
     let powers: Vec<_> = (0..8).map(|i| (i, u64::from(i >= 4))).collect();
     let mut cluster = Cluster::with_updates(8, 4, &[(10, &powers)]);
     cluster.base_ms = 200;
-    cluster.sync_interval = Duration::from_millis(100);
+    cluster.sync.interval = Duration::from_millis(100);
     let mut cluster = cluster.start_all();
     cluster.give_work(0, 10);
     cluster.await_count(10);
