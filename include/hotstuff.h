@@ -700,7 +700,7 @@ hotstuff_status hotstuff_block_tree_highest_qc(const hotstuff_block_tree *tree,
                                                hotstuff_buffer **out);
 
 /**
- * The validators of the current epoch. [any]
+ * The validators of the current epoch; in a callback, of the epoch of the block in question. [any]
  *
  * @param tree  the snapshot
  * @param out   receives the set: yours, free it with hotstuff_validator_set_free()

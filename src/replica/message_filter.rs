@@ -283,7 +283,7 @@ impl MessageFilter {
     /// The queue holds all tickets that the validators can have; it is full only if a crowd of
     /// listeners floods it together.
     fn pass(&self, input: Input, ticket: Ticket) -> Result<(), Reason> {
-        let ticket = Some(ticket);
+        let (input, ticket) = (Box::new(input), Some(ticket));
         self.shared
             .alice
             .try_send(ToAlice::Input { input, ticket })
