@@ -85,6 +85,8 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
+    /// See [`World::take_waiting`].
+    takes_waiting: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -174,6 +176,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
+                takes_waiting: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -578,9 +581,22 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        if let Some(input) = self.replicas[index].inbox.pop_front() {
+        self.take_waiting(index);
+    }
+
+    /// What has come while the step was open, until there is one again. (A step that writes nothing
+    /// is over at once: this must not call itself for each of hundreds that waited out a pause.)
+    fn take_waiting(&mut self, index: usize) {
+        if std::mem::replace(&mut self.replicas[index].takes_waiting, true) {
+            return;
+        }
+        while self.replicas[index].step.is_none() {
+            let Some(input) = self.replicas[index].inbox.pop_front() else {
+                break;
+            };
             self.take_in(index, input);
         }
+        self.replicas[index].takes_waiting = false;
         self.set_timer(index);
     }
 
