@@ -9,7 +9,7 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim bugs coverage bench crash fuzz lint clean FORCE
+.PHONY: help demo test build examples header sim schedules bugs coverage bench crash fuzz lint clean FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; a fifth joins, one leaves (under a minute)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
+	@echo 'make schedules         1,000 random schedules of validator-set changes'
 	@echo 'make bugs              seeds one bug after the other, and shows which tests find it'
 	@echo 'make coverage          which lines of src/algorithm the tests run; at least 92 %'
 	@echo 'make crash KILLS=600   kills real replicas at random instants, on disks that forget'
@@ -62,6 +63,9 @@ header:
 
 sim:
 	SEED=$(SEED) SECONDS=$(SECONDS) $(CARGO) test --locked --release --test simulation -- budget --nocapture
+
+schedules:
+	SCHEDULES=1000 $(CARGO) test --locked --release --test simulation -- set_change --nocapture
 
 bugs:
 	@tests/setup.sh demo
