@@ -51,6 +51,8 @@
 //! and after a silence, or a peer's word of a later epoch, for what is new. An answer is kept only
 //! if its blocks link up from what was asked to a certified block. Where it updates the set, the
 //! Commit QC under the next block is verified, and the rest is judged by the new set (`verify.rs`).
+//! While an answer is judged, the next range is on its way, but never beyond an update. A peer whose
+//! answer is wrong, missing or next to nothing waits for its turn.
 //!
 //! **Recovery** (`state.rs`): return to the view after the highest certificate of the current
 //! epoch, and say again what is recorded of it: vote, time-out, proposal or nudge.
@@ -161,8 +163,8 @@
 //! # Bounds
 //!
 //! Pending blocks and their bytes by [`Limits`]; unjudged proposals 8; votes by a window of views,
-//! one per validator and view; time-outs one per validator; one sync answer; the last
-//! [`EPOCHS_KEPT`] epochs.
+//! one per validator and view; time-outs one per validator; one sync answer, and 4 MiB of
+//! fetched blocks unjudged before the next is asked for; the last [`EPOCHS_KEPT`] epochs.
 
 mod collect;
 mod propose;

@@ -1,6 +1,8 @@
 //! How soon a healed cluster commits, in the words of the specification (`src/algorithm/mod.rs`):
 //! within 3 current time-outs plus 10 message delays, from views that are far apart.
 
+mod oracles;
+
 use hotstuff::algorithm::VoteTo;
 use hotstuff::types::CommitRule;
 
