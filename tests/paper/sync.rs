@@ -328,7 +328,10 @@ fn beyond_an_update_nothing_is_asked_for_ahead() {
     let mut chain = chain(&f, 3, LARGE);
     let justify = f.qc_of(&chain[2]);
     let updates = f.updates(&[(1, 5)]);
-    chain.push(f.block_with(4, 4, &justify, &[4; LARGE], Some(updates)));
+    let mut update = f.block_with(4, 4, &justify, Some(updates));
+    update.data = Data::new([4; LARGE]);
+    update.header.data_hash = update.data.hash();
+    chain.push(update);
     let (peer, asked) = opening(&f);
     let outcome = f.synced(peer, answer(&f, &asked, &chain));
     assert_eq!(outcome.effects.len(), 1, "the first is being judged");

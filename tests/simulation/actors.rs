@@ -450,7 +450,7 @@ impl Actor {
                 .blocks
                 .iter_mut()
                 .for_each(|b| b.data = Data::empty()),
-            10 => response.blocks = response.blocks.repeat(20),
+            10 => response.blocks = vec![response.blocks; 20].concat(),
             // The truth, a block at a time.
             _ => {
                 if let [_, next, ..] = &response.blocks[..] {
