@@ -1115,8 +1115,9 @@ impl World {
     pub fn timeout_max(&self) -> u64 {
         let wait = |replica: usize| {
             let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
             let qc_view = disk.highest_qc.rank().view.0;
-            let (n, commit_view) = (self.setup.powers.len() as u64, disk.committed_view());
+            let commit_view = disk.committed_view();
             wait(&self.setup, n, qc_view, commit_view, self.view(replica))
         };
         self.survivors().map(wait).max().unwrap_or(0)
@@ -1199,17 +1200,6 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
-    }
-
-    /// The longest wait in force at any survivor, in nanoseconds.
-    pub fn current_wait(&self) -> u64 {
-        let of = |replica: usize| {
-            let disk = &self.replicas[replica].disk;
-            let n = disk.epoch().validator_set.len() as u64;
-            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
-            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
-        };
-        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {
