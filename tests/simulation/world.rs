@@ -85,7 +85,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
-    is_catching_up: bool,
+    is_draining: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -177,7 +177,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
-                is_catching_up: false,
+                is_draining: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -585,23 +585,21 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        self.take_in_what_waits(index);
+        self.drain(index);
     }
 
-    /// What came while the step was open: one input after the other, until one is to be written.
-    /// Each of them comes back here, and must not go deeper: there may be thousands.
-    fn take_in_what_waits(&mut self, index: usize) {
-        if self.replicas[index].is_catching_up {
-            return;
+    /// Takes in what came while the step was open: in a loop, since each may be persisted at once.
+    fn drain(&mut self, index: usize) {
+        if std::mem::replace(&mut self.replicas[index].is_draining, true) {
+            return; // by whoever called, further out
         }
-        self.replicas[index].is_catching_up = true;
         while self.replicas[index].algorithm.is_some() {
             let Some(input) = self.replicas[index].inbox.pop_front() else {
                 break;
             };
             self.take_in(index, input);
         }
-        self.replicas[index].is_catching_up = false;
+        self.replicas[index].is_draining = false;
         self.set_timer(index);
     }
 
