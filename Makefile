@@ -9,7 +9,8 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust bench crash fuzz lint clean FORCE
+.PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust \
+	bench crash fuzz lint clean FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
@@ -79,7 +80,8 @@ twins:
 		$(CARGO) test --locked --release --test twins -- budget --nocapture
 
 exhaust:
-	SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked --release --test exhaust -- --nocapture
+	SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked --release --test exhaust -- --nocapture \
+		--test-threads=1
 
 bugs:
 	@tests/setup.sh demo

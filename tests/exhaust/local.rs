@@ -20,6 +20,7 @@ const NOW: Time = Time(0);
 
 /// Something that can happen to a replica.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub enum Happening {
     Timer,
     /// A crash, and a start from what is on disk.
