@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hotstuff::algorithm::{Step, Write};
+use hotstuff::types::Phase;
 
 use crate::disk::Failure;
 use crate::network::Cut;
@@ -39,6 +40,55 @@ pub enum Kind {
     Forgery,
     LyingAnswer,
     Flood,
+    WrongEpoch,
+    SetChange,
+    ValidatorAdded,
+    ValidatorRemoved,
+    PowerChanged,
+    SetReplaced,
+    LeaderRemoved,
+    CrashInPhases,
+}
+
+impl Kind {
+    /// All of them: a long run in which one never came to pass proves nothing of it.
+    pub const ALL: [Kind; 35] = [
+        Kind::Lost,
+        Kind::Late,
+        Kind::Doubled,
+        Kind::Replayed,
+        Kind::Held,
+        Kind::CutOff,
+        Kind::Partition,
+        Kind::Crash,
+        Kind::CrashBeforeWrite,
+        Kind::CrashAfterWrite,
+        Kind::CrashWhileSending,
+        Kind::DiskFailure,
+        Kind::WholeCluster,
+        Kind::Dead,
+        Kind::Pause,
+        Kind::SlowApp,
+        Kind::AppFailure,
+        Kind::Unsigned,
+        Kind::Withheld,
+        Kind::Inflated,
+        Kind::Equivocation,
+        Kind::DoubleVote,
+        Kind::BadBlock,
+        Kind::Fork,
+        Kind::Forgery,
+        Kind::LyingAnswer,
+        Kind::Flood,
+        Kind::WrongEpoch,
+        Kind::SetChange,
+        Kind::ValidatorAdded,
+        Kind::ValidatorRemoved,
+        Kind::PowerChanged,
+        Kind::SetReplaced,
+        Kind::LeaderRemoved,
+        Kind::CrashInPhases,
+    ];
 }
 
 /// When in a step a replica dies.
@@ -74,6 +124,10 @@ pub enum Moment {
     KeepsTc,
     Inserts,
     Commits,
+    /// Of a validator-set update.
+    VotesIn(Phase),
+    Nudges,
+    ChangesEpoch,
 }
 
 impl Moment {
@@ -87,6 +141,13 @@ impl Moment {
             Moment::KeepsTc => matches!(write, Write::SetHighestTc(_)),
             Moment::Inserts => matches!(write, Write::InsertBlock { .. }),
             Moment::Commits => matches!(write, Write::CommitBlock { .. }),
+            Moment::VotesIn(phase) => {
+                matches!(write, Write::CastVote(vote) if vote.phase == phase)
+            }
+            Moment::Nudges => {
+                matches!(write, Write::StoreProposal(proposal) if proposal.nudge.is_some())
+            }
+            Moment::ChangesEpoch => matches!(write, Write::ChangeEpoch(_)),
         };
         step.writes().iter().any(does)
     }
@@ -153,8 +214,8 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
+        Kind::ALL
             .iter()
-            .try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
+            .try_for_each(|kind| writeln!(f, "  {kind:<20?} {:>10}", self.of(*kind)))
     }
 }

@@ -2,4 +2,6 @@
 
 mod budget;
 mod directed;
+mod epochs;
+mod healing;
 mod random;
