@@ -2,6 +2,10 @@
 
 mod epochs;
 mod fixture;
+mod leaders;
+mod peers;
+mod rules;
+mod sync;
 
 use std::time::Duration;
 

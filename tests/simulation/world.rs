@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{Refusal, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, Config, Dispatch, Effect, EpochRecord, Event, Input, Limits, Step, SyncConfig, To,
-    Write,
+    Algorithm, Config, Dispatch, Effect, EpochRecord, Event, Input, Limits, Persist, Step,
+    SyncConfig, To, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{
@@ -34,7 +34,7 @@ use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
-use crate::progress::{response_timeout, sync_interval, Standing};
+use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
 use crate::setup::{Machine, Setup, MICROS};
 use crate::trace::{describe_input, describe_message, describe_writes};
@@ -85,6 +85,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
+    is_catching_up: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -106,6 +107,7 @@ struct Replica {
 /// When a correct replica committed: for tests that count.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
+    pub at: u64,
     pub replica: usize,
     /// Of the certificate that made it final.
     pub view: u64,
@@ -126,6 +128,8 @@ pub struct World {
     load_every: u64,
     next_command: u64,
     pub commits: Vec<Commit>,
+    /// The height at which each command is committed.
+    done: BTreeMap<u64, u64>,
     /// Changes of the validator set that some correct replica has made.
     pub changed: u64,
     /// Over all that was said, told and written.
@@ -174,6 +178,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
+                is_catching_up: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -210,6 +215,7 @@ impl World {
             load_every: setup.load_every,
             next_command: 0,
             commits: Vec::new(),
+            done: BTreeMap::new(),
             changed: 0,
             digest: 0,
             verbose: false,
@@ -369,7 +375,7 @@ impl World {
             }),
             vote_to: self.setup.vote_to,
             sync: SyncConfig {
-                request_limit: 16,
+                request_limit: self.setup.request_limit,
                 response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
                 interval: Duration::from_nanos(sync_interval(&self.setup)),
             },
@@ -580,9 +586,23 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        if let Some(input) = self.replicas[index].inbox.pop_front() {
+        self.take_in_what_waits(index);
+    }
+
+    /// What came while the step was open: one input after the other, until one is to be written.
+    /// Each of them comes back here, and must not go deeper: there may be thousands.
+    fn take_in_what_waits(&mut self, index: usize) {
+        if self.replicas[index].is_catching_up {
+            return;
+        }
+        self.replicas[index].is_catching_up = true;
+        while self.replicas[index].algorithm.is_some() {
+            let Some(input) = self.replicas[index].inbox.pop_front() else {
+                break;
+            };
             self.take_in(index, input);
         }
+        self.replicas[index].is_catching_up = false;
         self.set_timer(index);
     }
 
@@ -594,14 +614,19 @@ impl World {
             self.digest = mix(self.digest ^ write_digest(write));
         }
         let committed: Vec<(u64, BlockHash)> = journal.iter().filter_map(committed).collect();
-        for (_, hash) in &committed {
+        for (height, hash) in &committed {
             let done = replica
                 .disk
                 .block(hash)
                 .map_or(vec![], |block| commands(&block.data));
-            done.iter().for_each(|command| {
+            for command in &done {
                 replica.app.pool.remove(command);
-            });
+                let first = *self.done.entry(*command).or_insert(*height);
+                if first != *height && replica.is_correct {
+                    let text = format!("{command} at heights {first} and {height}");
+                    self.checker.broken("each-command-once", text);
+                }
+            }
         }
         if !replica.is_correct {
             return;
@@ -625,6 +650,7 @@ impl World {
                 count_change(&mut self.changed, &mut self.counts, &replica.disk, record);
             }
             self.commits.push(Commit {
+                at: self.now,
                 replica: index,
                 view,
             });
@@ -1076,7 +1102,34 @@ impl World {
             .any(|replica| !replica.dead && !replica.crash_at.is_empty())
     }
 
+    /// Puts `writes` on the disk of a replica that has not started yet, as an earlier life of it
+    /// would have.
+    pub fn remember(&mut self, replica: usize, writes: &[hotstuff::algorithm::Write]) {
+        let written = self.replicas[replica].disk.persist(writes);
+        written.expect("this disk does not fail");
+        self.written(replica);
+    }
+
     // --- what tests ask ---
+
+    /// The longest wait that a survivor's current view has, by its own certificates and commits.
+    pub fn timeout_max(&self) -> u64 {
+        let wait = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let qc_view = disk.highest_qc.rank().view.0;
+            wait(
+                &self.setup,
+                qc_view,
+                disk.committed_view(),
+                self.view(replica),
+            )
+        };
+        self.survivors().map(wait).max().unwrap_or(0)
+    }
+
+    pub fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
 
     pub fn survivors(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.replicas.len()).filter(|index| self.setup.survives(*index))
@@ -1151,6 +1204,17 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
+    }
+
+    /// The longest wait in force at any survivor, in nanoseconds.
+    pub fn current_wait(&self) -> u64 {
+        let of = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
+            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
+            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
+        };
+        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {
