@@ -80,6 +80,7 @@
 //! one per validator and view; time-outs one per validator; one sync answer.
 
 mod collect;
+mod evidence;
 mod propose;
 mod safety;
 mod state;

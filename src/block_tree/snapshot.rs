@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lmdb::{RoTransaction, Transaction};
 
 use crate::app::{BlockTreeSnapshot, ReadError};
+use crate::evidence::Evidence;
 use crate::types::{Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates, ValidatorSet};
 
 use super::schema::{BlockKey, Kind};
@@ -225,6 +226,15 @@ impl Snapshot {
                 .map(|found| Ok((found.hash(), reads.block(found)?)))
                 .transpose()
         })
+    }
+
+    /// The piece of evidence with this number, from 0 on, in the order of epochs. It is no part of
+    /// the agreed state: every replica keeps what it has seen itself.
+    ///
+    /// # Errors
+    /// [`ReadError`], the database's or for a damaged record.
+    pub fn evidence_at(&self, index: usize) -> Result<Option<Evidence>, ReadError> {
+        self.read(|reads| reads.evidence_at(index))
     }
 
     fn read<'a, T>(

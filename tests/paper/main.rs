@@ -1,5 +1,6 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
+mod evidence;
 mod fixture;
 
 use fixture::{data, valid, Fixture, Setup, BASE_MS};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotstuff::algorithm::{
     CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write,
 };
+use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::{
     Block, BlockHash, BlockHeight, GenesisHash, QuorumCertificate, Rank, StateUpdate, StateUpdates,
     TimeoutCertificate, ValidatorSet,
@@ -55,6 +56,7 @@ pub struct SimDisk {
     chain: Vec<BlockHash>,
     /// In the order of their coming.
     pending: Vec<BlockHash>,
+    evidence: BTreeMap<Offence, Evidence>,
     pub state: State,
     pub fails_next: Option<Failure>,
     /// Writes since they were last taken: what the checkers judge.
@@ -100,6 +102,7 @@ impl SimDisk {
             blocks: BTreeMap::new(),
             chain: vec![genesis.as_block_hash()],
             pending: Vec::new(),
+            evidence: BTreeMap::new(),
             state: State::new(),
             fails_next: None,
             journal: Vec::new(),
@@ -136,6 +139,12 @@ impl SimDisk {
                 self.blocks.remove(hash);
             }
             Write::ChangeEpoch(_) => return Err("an epoch that is not simulated yet"),
+            Write::KeepEvidence(evidence) => {
+                let before = self.evidence.insert(evidence.offence(), evidence.clone());
+                if before.is_some() {
+                    return Err("evidence of an offence that is known");
+                }
+            }
         }
         Ok(())
     }
@@ -224,6 +233,7 @@ impl SimDisk {
             },
             pending: self.pending.iter().map(pending).collect(),
             epochs: vec![EpochRecord::first(self.validator_set.clone())],
+            offences: self.evidence.keys().copied().collect(),
         }
     }
 

@@ -129,6 +129,10 @@ fn describe_write(write: &Write) -> String {
         Write::CommitBlock { hash, height } => format!("CommitBlock {hash:?} height {height}"),
         Write::DropBlock { hash } => format!("DropBlock {hash:?}"),
         Write::ChangeEpoch(record) => format!("ChangeEpoch {}", record.epoch),
+        Write::KeepEvidence(evidence) => {
+            let (kind, who) = (evidence.kind(), index_of(&evidence.validator));
+            format!("KeepEvidence of a {kind} by {who}")
+        }
     }
 }
 

@@ -69,6 +69,7 @@ impl Model {
             committed: head,
             pending: Vec::new(),
             epochs: vec![EpochRecord::first(genesis.validator_set.clone())],
+            offences: Default::default(),
         };
         let state = genesis.app_state.into_iter();
         Model {
