@@ -17,7 +17,7 @@ const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
 const VOTES: [VoteTo; 2] = [VoteTo::All, VoteTo::NextLeader];
 
 /// Runs `story` twice for each of `seeds` seeds, both commit rules and both `vote_to`.
-fn for_all(
+pub fn for_all(
     seeds: u64,
     setup: impl Fn(u64, CommitRule, VoteTo) -> Setup,
     story: impl Fn(&mut World),
@@ -50,7 +50,7 @@ fn for_all(
     }
 }
 
-fn four(seed: u64, rule: CommitRule, vote_to: VoteTo) -> Setup {
+pub fn four(seed: u64, rule: CommitRule, vote_to: VoteTo) -> Setup {
     let mut setup = Setup::calm(seed, &[1; 4], rule, vote_to);
     let mut rng = Rng::new(seed);
     let base = u64::from(setup.base_ms) * MILLIS;
@@ -94,7 +94,7 @@ fn expect_a_commit_in_each_rotation_of(world: &mut World, first_view: u64, who: 
 }
 
 /// Runs until every survivor is in `view`, which it must reach in a virtual hour.
-fn run_to_view(world: &mut World, view: u64) {
+pub fn run_to_view(world: &mut World, view: u64) {
     let behind = |world: &World| world.survivors().any(|replica| world.view(replica) < view);
     let late = world.run_while(world.now + 3_600_000 * MILLIS, behind);
     if late {

@@ -2,4 +2,5 @@
 
 mod budget;
 mod directed;
+mod evidence;
 mod random;
