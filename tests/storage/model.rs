@@ -8,6 +8,7 @@ use hotstuff::algorithm::{
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
+use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::*;
 
 use crate::chain::*;
@@ -41,6 +42,7 @@ struct Model {
     durable: Durable,
     blocks: BTreeMap<BlockHash, Made>,
     chain: Vec<BlockHash>,
+    evidence: BTreeMap<Offence, Evidence>,
     state: State,
     view: u64,
 }
@@ -76,6 +78,7 @@ impl Model {
             durable,
             blocks: BTreeMap::new(),
             chain: Vec::new(),
+            evidence: BTreeMap::new(),
             state: state
                 .map(|(key, value)| (key.into_vec(), value.into_vec()))
                 .collect(),
@@ -134,6 +137,10 @@ impl Model {
                 self.blocks.remove(hash);
             }
             Write::ChangeEpoch(record) => durable.epochs.push(record.clone()),
+            Write::KeepEvidence(found) => {
+                durable.offences.insert(found.offence());
+                self.evidence.insert(found.offence(), found.clone());
+            }
         }
     }
 
@@ -160,7 +167,7 @@ impl Model {
     fn writes(&mut self, chance: &mut Chance) -> Vec<Write> {
         self.view += 1;
         let view = self.view;
-        match chance.below(10) {
+        match chance.below(11) {
             0..=4 => {
                 let made = self.child(chance);
                 let vote = vote(made.hash, view);
@@ -189,6 +196,12 @@ impl Model {
                 vec![Write::SetHighestTc(timeout_certificate(view, qc))]
             }
             7 => self.drop(chance),
+            8 => {
+                let found = evidence(chance.below(3) as u8, view / 50, chance.below(3));
+                let is_known = self.evidence.contains_key(&found.offence());
+                let keep = (!is_known).then_some(Write::KeepEvidence(found));
+                keep.into_iter().collect()
+            }
             _ => self.commit(chance),
         }
     }
@@ -286,6 +299,10 @@ impl Model {
             self.durable.committed.height
         );
         assert_eq!(snapshot.highest_qc().unwrap(), self.durable.highest_qc);
+        for (index, found) in self.evidence.values().enumerate() {
+            assert_eq!(snapshot.evidence_at(index).unwrap().as_ref(), Some(found));
+        }
+        assert_eq!(snapshot.evidence_at(self.evidence.len()).unwrap(), None);
         assert_eq!(
             snapshot.validator_set().unwrap(),
             self.durable.epochs[0].validator_set
