@@ -7,7 +7,7 @@ use crate::evidence::Signed;
 use crate::messages::{TimeoutVote, Vote};
 use crate::types::{
     BlockHeader, Epoch, QuorumCertificate, Signature, TimeoutCertificate, TimeoutStatement,
-    ValidatorSet, ViewNumber, VoteStatement,
+    ValidatorAddress, ValidatorSet, ViewNumber, VoteStatement,
 };
 
 /// Votes by view. The first vote of a validator in a view is counted, no other; it is remembered
@@ -15,6 +15,8 @@ use crate::types::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Votes {
     views: BTreeMap<ViewNumber, ViewVotes>,
+    /// The last view in which a vote of the validator was seen, by itself or in a certificate.
+    heard: BTreeMap<usize, ViewNumber>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,7 @@ impl Votes {
     /// view: votes count together only if their whole statements are equal.
     pub(super) fn add(&mut self, set: &ValidatorSet, vote: &Vote) -> Option<QuorumCertificate> {
         let index = set.index_of(&vote.voter)?;
+        self.hear(index, vote.statement.view_num);
         let view = self.views.entry(vote.statement.view_num).or_default();
         if view.ballots.contains_key(&index) {
             return None;
@@ -116,6 +119,34 @@ impl Votes {
                 signature,
             })
         })
+    }
+
+    /// Whether `validator` has voted in `first` or later, as far as is known here.
+    pub(super) fn has_heard(
+        &self,
+        set: &ValidatorSet,
+        validator: &ValidatorAddress,
+        first: ViewNumber,
+    ) -> bool {
+        let heard = set
+            .index_of(validator)
+            .and_then(|index| self.heard.get(&index));
+        heard.is_some_and(|last| *last >= first)
+    }
+
+    /// Takes note of who has signed `qc`.
+    pub(super) fn hear_signers(&mut self, qc: &QuorumCertificate) {
+        let signed = qc
+            .signatures
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_some());
+        signed.for_each(|(index, _)| self.hear(index, qc.view_num));
+    }
+
+    fn hear(&mut self, index: usize, view: ViewNumber) {
+        let last = self.heard.entry(index).or_insert(view);
+        *last = view.max(*last);
     }
 
     /// Forgets the votes of views below `first`.

@@ -86,10 +86,11 @@ impl Algorithm {
         }
     }
 
-    /// Upon a QC of the current epoch: its votes are votes. Of two QCs in one view, both name all
+    /// Upon a QC: its votes are votes. Of two QCs in one view, both name all
     /// who have signed both (Sheng et al., BFT Protocol Forensics, CCS 2021).
     pub(super) fn watch_qc(&mut self, qc: &QuorumCertificate) {
-        if !self.is_collected(qc.view_num) || self.votes.has_noted(qc) {
+        let is_collected = qc.epoch == self.epoch && self.is_collected(qc.view_num);
+        if !is_collected || self.votes.has_noted(qc) {
             return;
         }
         let statement = qc.statement();

@@ -38,7 +38,9 @@
 //! last vote; again after each further wait. Upon time-outs of blocking power in later views: join
 //! the greatest view that all of it has reached. Upon a quorum for one view: form its TC, and send
 //! it to the next leader. Last votes are counted like votes: the QC that a crashed leader took
-//! along is assembled by everyone.
+//! along is assembled by everyone. A leader of whom no vote was seen in the last n views is waited
+//! for only a quarter as long, unless waits are backed off already: it is probably dead. Its late
+//! proposal counts as seen, so a leader that lives loses one view at most.
 //!
 //! **Idle views** (`view.rs`): no block with data awaits its commit, nobody has sent a Wake in the
 //! last n views, and no proposal, vote or time-out of this view was seen. Their leader tells the
@@ -70,6 +72,8 @@
 //! - A time-out carries the last vote, and time-outs of blocking power are joined: with n = 4 and
 //!   one crashed, plain chained HotStuff never sees three consecutive QCs (BeeGees, PODC 2023).
 //! - Back-off falls back only with commits, not with every QC.
+//! - The first wait for a leader who has been silent for a rotation is a quarter. Reputation in the
+//!   leader's election (Carousel, FC 2022) needs agreement on who is silent; a wait needs none.
 //! - Seeing any proposal, vote or time-out of an idle view ends its idleness: a proposal that is
 //!   lost on its way to most replicas would else cost them all `max_idle`.
 //! - The validator set does not change yet: a block that would is refused, and says so.
@@ -82,6 +86,7 @@
 mod collect;
 mod evidence;
 mod propose;
+mod reconfigure;
 mod safety;
 mod state;
 mod step;

@@ -4,7 +4,7 @@ use crate::app::ProposeBlockResponse;
 use crate::messages::{Certificate, ProgressMessage};
 use crate::types::{
     check_state_updates, Block, BlockHash, BlockHeader, Data, StateUpdates, Time,
-    TimeoutCertificate, ViewNumber,
+    TimeoutCertificate, ValidatorSetUpdates, ViewNumber,
 };
 
 use super::safety;
@@ -24,9 +24,16 @@ pub(super) enum Proposing {
     Done,
 }
 
+/// What the app puts into a block.
+struct Content {
+    data: Data,
+    state_updates: StateUpdates,
+    validator_set_updates: Option<ValidatorSetUpdates>,
+}
+
 impl Algorithm {
     /// Proposes once in the view that I lead, as soon as I hold what justifies it and know the
-    /// block to build on. Nothing waits for a fixed delay.
+    /// block to build on, or to nudge. Nothing waits for a fixed delay.
     pub(super) fn try_propose(&mut self) {
         let is_open = !matches!(self.proposing, Proposing::Asked | Proposing::Done);
         if !is_open || !self.is_validator() || !self.is_leader() {
@@ -39,17 +46,21 @@ impl Algorithm {
         if !self.tree.knows(&self.highest_qc.block_hash) {
             return; // it is being fetched
         }
+        if !safety::justifies_block(self.highest_qc.phase) {
+            self.nudge();
+            return;
+        }
         match self.proposing {
             Proposing::Deferred { until } if !self.is_notified => {
                 if !self.is_idle() || self.now >= until {
-                    self.propose(Data::empty(), StateUpdates::new());
+                    self.propose_empty();
                 }
             }
             _ => {
                 if self.has_room(self.highest_qc.block_hash, 1, false) {
                     self.ask_app();
                 } else {
-                    self.propose(Data::empty(), StateUpdates::new());
+                    self.propose_empty();
                 }
             }
         }
@@ -100,13 +111,15 @@ impl Algorithm {
             return;
         }
         match self.check_proposal(response) {
-            Ok(Some((data, _))) if !self.has_room(prev_block, data.len() as u64, false) => {
+            Ok(Some(Content { data, .. }))
+                if !self.has_room(prev_block, data.len() as u64, false) =>
+            {
                 self.is_notified = true; // the work is still there
-                self.propose(Data::empty(), StateUpdates::new());
+                self.propose_empty();
             }
-            Ok(Some((data, updates))) => self.propose(data, updates),
+            Ok(Some(content)) => self.propose(content),
             Ok(None) if self.is_idle() => self.defer(),
-            Ok(None) => self.propose(Data::empty(), StateUpdates::new()),
+            Ok(None) => self.propose_empty(),
             Err(why) => {
                 self.events.push(Event::AppFailed { why });
                 self.proposing = Proposing::Done;
@@ -114,11 +127,11 @@ impl Algorithm {
         }
     }
 
-    /// The data and updates of a usable answer; `None` if the app has no work.
+    /// What a usable answer puts into the block; `None` if the app has no work.
     fn check_proposal(
         &self,
         response: ProposeBlockResponse,
-    ) -> Result<Option<(Data, StateUpdates)>, &'static str> {
+    ) -> Result<Option<Content>, &'static str> {
         let (data, state_updates, validator_set_updates) = match response {
             ProposeBlockResponse::Block {
                 data,
@@ -138,13 +151,16 @@ impl Algorithm {
         if data.len() as u64 > self.config.parameters.block_data_bytes_max {
             return Err("propose_block gave more data than the chain's block_data_bytes_max");
         }
-        if validator_set_updates.is_some_and(|updates| !updates.is_empty()) {
-            return Err(
-                "validator-set updates are not supported yet: a block with them is invalid",
-            );
+        let validator_set_updates = validator_set_updates.filter(|updates| !updates.is_empty());
+        if let Some(updates) = &validator_set_updates {
+            self.updated_set(updates)?;
         }
         check_state_updates(&state_updates)?;
-        Ok(Some((Data::new(data), state_updates)))
+        Ok(Some(Content {
+            data: Data::new(data),
+            state_updates,
+            validator_set_updates,
+        }))
     }
 
     /// An idle view: tell everybody the last certificate, so that nobody waits for the last commit,
@@ -159,7 +175,20 @@ impl Algorithm {
         }
     }
 
-    fn propose(&mut self, data: Data, state_updates: StateUpdates) {
+    fn propose_empty(&mut self) {
+        self.propose(Content {
+            data: Data::empty(),
+            state_updates: StateUpdates::new(),
+            validator_set_updates: None,
+        });
+    }
+
+    fn propose(&mut self, content: Content) {
+        let Content {
+            data,
+            state_updates,
+            validator_set_updates,
+        } = content;
         let parent = self.highest_qc.block_hash;
         let (height, _) = self.tree.place(&parent).expect("the parent is known");
         let header = BlockHeader {
@@ -168,7 +197,7 @@ impl Algorithm {
             view: self.view,
             justify: self.highest_qc.clone(),
             data_hash: data.hash(),
-            validator_set_updates: None,
+            validator_set_updates,
         };
         let hash = header.hash(&self.config.genesis);
         let timeout_certificate = self.needed_tc();
@@ -183,17 +212,15 @@ impl Algorithm {
             block: hash,
         });
         self.insert(hash, block.clone(), state_updates);
-        let proposal = StoredProposal {
+        let statement = vote_statement(hash, &header);
+        self.store_proposal(StoredProposal {
             block: hash,
-            vote: vote_statement(hash, &header),
+            nudge: None,
+            vote: statement,
             timeout_certificate: timeout_certificate.clone(),
-        };
-        self.record.proposal = Some(proposal.clone());
-        self.writes.push(Write::StoreProposal(proposal));
-        self.proposing = Proposing::Done;
+        });
         self.cast_vote(
-            hash,
-            &header,
+            statement,
             Then::Propose {
                 block,
                 timeout_certificate,
@@ -201,8 +228,15 @@ impl Algorithm {
         );
     }
 
+    /// At most one proposal in a view, across crashes.
+    pub(super) fn store_proposal(&mut self, proposal: StoredProposal) {
+        self.record.proposal = Some(proposal.clone());
+        self.writes.push(Write::StoreProposal(proposal));
+        self.proposing = Proposing::Done;
+    }
+
     /// The TC of the view before, unless that view has a QC: a leader that holds both uses the QC.
-    fn needed_tc(&self) -> Option<TimeoutCertificate> {
+    pub(super) fn needed_tc(&self) -> Option<TimeoutCertificate> {
         let has_qc = self.highest_qc.rank().view.next() == self.view;
         let tc = self.highest_tc.as_ref().filter(|_| !has_qc);
         debug_assert!(safety::justifies(

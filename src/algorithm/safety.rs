@@ -1,7 +1,9 @@
 //! When a vote may be cast: pure predicates. Everything that keeps the chain from forking is here,
 //! in `made_final_by` (tree.rs), and in the order persist, then sign (step.rs).
 
-use crate::types::{BlockHeader, Epoch, QuorumCertificate, Rank, TimeoutCertificate, ViewNumber};
+use crate::types::{
+    BlockHeader, CommitRule, Epoch, Phase, QuorumCertificate, Rank, TimeoutCertificate, ViewNumber,
+};
 
 use super::VotingRecord;
 
@@ -39,4 +41,29 @@ pub(super) fn justifies(
         || tc.is_some_and(|tc| {
             tc.epoch == epoch && tc.view_num.next() == view && tc.highest_qc.rank() <= rank
         })
+}
+
+/// The phase of the votes for a nudge of `view` with this justify; none if it justifies no nudge.
+/// The count goes on only from the view before: a Commit QC proves that the phases before it were
+/// certified in the views just before, as a chain of blocks would. After a lost view it begins
+/// again.
+pub(super) fn nudge_phase(
+    justify: &QuorumCertificate,
+    view: ViewNumber,
+    rule: CommitRule,
+) -> Option<Phase> {
+    let next = match (justify.phase, rule) {
+        (Phase::Prepare, CommitRule::ThreeChain) => Phase::Precommit,
+        (Phase::Prepare, CommitRule::TwoChain) => Phase::Commit,
+        (Phase::Precommit, CommitRule::ThreeChain) => Phase::Commit,
+        _ => return None,
+    };
+    let is_next = justify.view_num.next() == view;
+    Some(if is_next { next } else { Phase::Prepare })
+}
+
+/// Whether a certificate of this phase may stand under a block: those of the phases before Commit
+/// are nudged, for the block that they certify must be final before it has a child.
+pub(super) const fn justifies_block(phase: Phase) -> bool {
+    matches!(phase, Phase::Generic | Phase::Commit)
 }

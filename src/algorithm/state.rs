@@ -19,7 +19,8 @@ use super::sync::Sync;
 use super::tree::Tree;
 use super::vote::Judging;
 use super::{
-    CommittedHead, Durable, Effect, EpochRecord, Event, Input, Step, To, VotingRecord, Write,
+    CommittedHead, Durable, Effect, EpochRecord, Event, Input, Step, StoredProposal, To,
+    VotingRecord, Write,
 };
 
 /// To whom votes go.
@@ -140,7 +141,7 @@ pub struct Algorithm {
     pub(super) proposing: Proposing,
     pub(super) judging: Judging,
     pub(super) sync: Sync,
-    answered: BTreeMap<ValidatorAddress, Time>,
+    pub(super) answered: BTreeMap<ValidatorAddress, Time>,
 
     // Of the step in hand.
     pub(super) writes: Vec<Write>,
@@ -162,14 +163,13 @@ impl Algorithm {
             epochs,
             offences,
         } = durable;
-        let Rank { epoch, view } = highest_qc.rank();
-        let timed_out = highest_tc
-            .as_ref()
-            .filter(|tc| tc.epoch == epoch)
-            .map(|tc| tc.view_num);
-        let view = timed_out
-            .map_or(view, |timed_out| view.max(timed_out))
-            .next();
+        let epoch = epochs.last().expect("there is always an epoch").epoch;
+        let certified = Some(highest_qc.rank());
+        let timed_out = highest_tc.as_ref().map(TimeoutCertificate::rank);
+        let of_epoch = |rank: &Rank| rank.epoch == epoch;
+        let certificates = certified.into_iter().chain(timed_out).filter(of_epoch);
+        let view = certificates.map(|rank| rank.view).max();
+        let view = view.unwrap_or_default().next();
         let mut algorithm = Algorithm {
             now,
             record: voting_record,
@@ -212,9 +212,7 @@ impl Algorithm {
             Input::Notify => self.on_notify(),
             Input::Progress { from, message } => match message.into_message() {
                 ProgressMessage::Propose(propose) => self.on_propose(from, propose),
-                // The phased mode is not there yet: no set update is ever certified, so no honest
-                // leader nudges.
-                ProgressMessage::Nudge(_) => {}
+                ProgressMessage::Nudge(nudge) => self.on_nudge(from, &nudge),
                 ProgressMessage::Vote(vote) => self.on_vote(&vote),
                 ProgressMessage::TimeoutVote(timeout) => self.on_timeout_vote(from, timeout),
                 ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => self.on_qc(&qc, from),
@@ -223,6 +221,7 @@ impl Algorithm {
             },
             Input::Synced { from, response } => self.on_synced(from, response.into_message()),
             Input::SyncFailed { peer } => self.on_sync_failed(peer),
+            Input::LaterEpoch { peer } => self.on_later_epoch(peer),
             Input::BlockProposed {
                 cur_view,
                 prev_block,
@@ -261,10 +260,22 @@ impl Algorithm {
         &self.highest_qc
     }
 
-    /// Whether this replica votes in the current epoch. One that has seen its twin does not.
+    /// Whether this replica votes: it is of the current epoch's validators, does not know that the
+    /// epoch has ended, and has seen no twin.
     pub fn is_validator(&self) -> bool {
         let is_member = |me| self.validator_set().contains(&me);
-        self.config.me.is_some_and(is_member) && !self.has_twin
+        self.may_sign(self.epoch) && self.config.me.is_some_and(is_member)
+    }
+
+    /// The Commit QC of the current epoch is known, but not its block.
+    pub(super) fn epoch_has_ended(&self) -> bool {
+        self.highest_qc.rank().epoch > self.epoch
+    }
+
+    /// The door to every signature: of the current epoch, until its Commit QC is known, and never
+    /// while somebody else may sign with the same key.
+    pub(super) fn may_sign(&self, epoch: Epoch) -> bool {
+        epoch == self.epoch && !self.epoch_has_ended() && !self.has_twin
     }
 
     /// The validators of the current epoch.
@@ -324,36 +335,41 @@ impl Algorithm {
     }
 
     pub(super) fn sign(&mut self, statement: Statement, then: Then) {
-        if !self.has_twin {
-            self.outputs.push(Output::Sign { statement, then });
-        }
+        self.outputs.push(Output::Sign { statement, then });
     }
 
     /// Upon any valid certificate of a quorum, wherever it stood: raise the highest QC, commit what
     /// it makes final, fetch its block if it is unknown, and enter the view after it.
     pub(super) fn on_qc(&mut self, qc: &QuorumCertificate, from: ValidatorAddress) {
         self.watch_own_in_qc(qc);
-        if qc.rank().epoch != self.epoch || qc.phase != Phase::Generic {
-            return; // the phased mode is not there yet
+        let rank = qc.rank();
+        if rank.epoch > self.epoch && qc.epoch != self.epoch {
+            self.sync.keep_for_later(qc, from); // from a range that leads to its epoch
+            self.sync.want(rank, qc.block_hash, from, self.now);
+            return;
+        }
+        if rank.epoch < self.epoch {
+            return;
         }
         self.watch_qc(qc);
         // highest-qc-only-rises
-        if qc.rank() > self.highest_qc.rank() {
+        if rank > self.highest_qc.rank() {
             self.sync.saw_certificate(self.now);
+            self.votes.hear_signers(qc);
             self.highest_qc = qc.clone();
             self.writes.push(Write::SetHighestQc(qc.clone()));
             self.events.push(Event::QcCollected {
-                rank: qc.rank(),
+                rank,
                 block: qc.block_hash,
             });
         }
         if self.tree.knows(&qc.block_hash) {
             self.commit_by(qc);
-        } else if qc.rank() > self.tree.head().rank {
-            self.sync.want(qc.rank(), qc.block_hash, from, self.now);
+        } else if rank > self.tree.head().rank {
+            self.sync.want(rank, qc.block_hash, from, self.now);
         }
-        if qc.view_num >= self.view {
-            self.enter_view(qc.view_num.next());
+        if rank.epoch == self.epoch && rank.view >= self.view {
+            self.enter_view(rank.view.next());
         }
     }
 
@@ -375,10 +391,7 @@ impl Algorithm {
     pub(super) fn on_vote(&mut self, vote: &Vote) {
         let statement = &vote.statement;
         self.watch_own_vote(&vote.voter, *statement);
-        if statement.epoch != self.epoch
-            || statement.phase != Phase::Generic
-            || !self.is_collected(statement.view_num)
-        {
+        if statement.epoch != self.epoch || !self.is_collected(statement.view_num) {
             return;
         }
         self.watch_vote(vote.voter, Signed::from(vote));
@@ -391,6 +404,9 @@ impl Algorithm {
             .expect("there is always an epoch")
             .validator_set;
         if let Some(qc) = self.votes.add(set, vote) {
+            if qc.phase == Phase::Commit {
+                self.hand_over(&qc);
+            }
             self.on_qc(&qc, vote.voter);
         }
     }
@@ -405,9 +421,15 @@ impl Algorithm {
     /// Commits what `qc` makes final, with all its ancestors, in height order.
     pub(super) fn commit_by(&mut self, qc: &QuorumCertificate) {
         let rule = self.config.parameters.commit_rule;
-        let Some(block) = self.tree.made_final_by(qc, rule) else {
-            return;
-        };
+        if qc.phase == Phase::Commit {
+            self.change_epoch(qc);
+        } else if let Some(block) = self.tree.made_final_by(qc, rule) {
+            self.commit(block);
+        }
+    }
+
+    /// Commits a pending block with all its ancestors, in height order.
+    pub(super) fn commit(&mut self, block: BlockHash) {
         let (committed, dropped) = self.tree.commit(block);
         for CommittedHead { hash, height, rank } in committed {
             self.writes.push(Write::CommitBlock { hash, height });
@@ -430,7 +452,7 @@ impl Algorithm {
         self.begin_view();
     }
 
-    fn begin_view(&mut self) {
+    pub(super) fn begin_view(&mut self) {
         self.is_view_active = false;
         self.proposing = Proposing::NotAsked;
         let leader = self.leader();
@@ -442,8 +464,9 @@ impl Algorithm {
         self.wake_if_notified();
     }
 
-    /// Whoever speaks of a view that is over is told how it ended: once per base time-out.
-    pub(super) fn answer_with_certificate(&mut self, peer: ValidatorAddress) {
+    /// Whoever speaks of a view or an epoch that is over is told how it ended: once per base
+    /// time-out.
+    pub(super) fn answer_with_certificate(&mut self, peer: ValidatorAddress, epoch: Epoch) {
         let again = self
             .answered
             .get(&peer)
@@ -460,7 +483,8 @@ impl Algorithm {
             oldest.map(|oldest| self.answered.remove(&oldest));
         }
         self.answered.insert(peer, self.now);
-        if let Some(certificate) = self.highest_certificate() {
+        let end = self.end_of(epoch).map(Certificate::Quorum);
+        if let Some(certificate) = end.or_else(|| self.highest_certificate()) {
             let message = ProgressMessage::AdvanceView(certificate);
             self.send_progress(To::Peer(peer), message);
         }
@@ -516,10 +540,22 @@ impl Algorithm {
                 .proposal
                 .as_ref()
                 .filter(|proposal| proposal.vote == vote);
-            let then = match own {
-                Some(proposal) => Then::StoredProposal {
-                    block: proposal.block,
-                    timeout_certificate: proposal.timeout_certificate.clone(),
+            let then = match own.cloned() {
+                Some(StoredProposal {
+                    nudge: Some(justify),
+                    timeout_certificate,
+                    ..
+                }) => Then::Nudge {
+                    justify,
+                    timeout_certificate,
+                },
+                Some(StoredProposal {
+                    block,
+                    timeout_certificate,
+                    ..
+                }) => Then::StoredProposal {
+                    block,
+                    timeout_certificate,
                 },
                 None => Then::Vote {
                     to: self.vote_receivers(),
@@ -539,14 +575,15 @@ impl Algorithm {
         if let Some(vote) = &timeout.last_vote {
             self.on_vote(vote);
         }
-        if timeout.epoch != self.epoch {
-            return;
+        let rank = Rank {
+            epoch: timeout.epoch,
+            view: timeout.view_num,
+        };
+        if rank < self.view() {
+            self.answer_with_certificate(from, rank.epoch);
+        } else if rank.epoch == self.epoch {
+            self.collect_timeout(from, &timeout);
         }
-        if timeout.view_num < self.view {
-            self.answer_with_certificate(from);
-            return;
-        }
-        self.collect_timeout(from, &timeout);
     }
 
     pub(super) fn on_wake(&mut self, wake: &Wake) {

@@ -16,7 +16,9 @@ use std::fmt;
 
 use crate::app::{ProposeBlockResponse, ValidateBlockResponse};
 use crate::evidence::{Evidence, Offence};
-use crate::messages::{Message, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake};
+use crate::messages::{
+    Message, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
+};
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, GenesisHash, QuorumCertificate, Rank, Signature,
     StateUpdates, Statement, Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, ViewNumber,
@@ -46,6 +48,8 @@ pub enum Input {
     },
     /// The peer answered a sync request with something that does not verify.
     SyncFailed { peer: ValidatorAddress },
+    /// The peer speaks of an epoch whose validators are not known here. Unverified: a hint to sync.
+    LaterEpoch { peer: ValidatorAddress },
     /// The app's answer to [`Effect::ProposeBlock`].
     BlockProposed {
         cur_view: ViewNumber,
@@ -66,7 +70,8 @@ pub enum Write {
     CastVote(VoteStatement),
     /// Voting record: the highest view timed out.
     TimeOut(Rank),
-    /// Voting record: the own proposal, whose block is inserted in the same step.
+    /// Voting record: the own proposal. Its block is inserted in the same step, or, if it is a
+    /// nudge, was inserted before.
     StoreProposal(StoredProposal),
     SetHighestQc(QuorumCertificate),
     SetHighestTc(TimeoutCertificate),
@@ -85,8 +90,8 @@ pub enum Write {
     DropBlock {
         hash: BlockHash,
     },
-    /// The block named by the record's Commit QC is committed, and its validator set reigns. Kept
-    /// for ever.
+    /// The block that the record's Commit QC names is committed (in the same step), and its
+    /// validator set reigns. Kept for ever.
     ChangeEpoch(EpochRecord),
     /// The first piece of evidence of its offence. Kept for ever.
     KeepEvidence(Evidence),
@@ -116,6 +121,8 @@ impl EpochRecord {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoredProposal {
     pub block: BlockHash,
+    /// The justify of a nudge of `block`; none if the proposal is the block itself.
+    pub nudge: Option<QuorumCertificate>,
     pub vote: VoteStatement,
     pub timeout_certificate: Option<TimeoutCertificate>,
 }
@@ -164,6 +171,10 @@ pub(super) enum Then {
     },
     StoredProposal {
         block: BlockHash,
+        timeout_certificate: Option<TimeoutCertificate>,
+    },
+    Nudge {
+        justify: QuorumCertificate,
         timeout_certificate: Option<TimeoutCertificate>,
     },
     TimeOut {
@@ -275,13 +286,21 @@ impl Step {
         if !self.writes.is_empty() {
             store.persist(&self.writes)?;
         }
+        // What an earlier input of this step was to sign may be of an epoch that a later one ended.
+        let algorithm = self.algorithm;
+        let may_sign = |statement: &Statement| algorithm.may_sign(statement.epoch());
+        let mut outputs = self.outputs;
+        outputs.retain(|output| match output {
+            Output::Sign { statement, .. } => may_sign(statement),
+            Output::Send { .. } => true,
+        });
         let outbox = Outbox {
-            genesis: self.algorithm.genesis(),
-            me: self.algorithm.me(),
-            outputs: self.outputs,
+            genesis: algorithm.genesis(),
+            me: algorithm.me(),
+            outputs,
             events: self.events,
         };
-        Ok((self.algorithm, outbox))
+        Ok((algorithm, outbox))
     }
 
     /// Group commit: takes in one more input before the disk is troubled.
@@ -478,6 +497,19 @@ impl Pen<'_> {
                             dispatch.messages.push((To::All, message));
                         }
                     }
+                    Then::Nudge {
+                        justify,
+                        timeout_certificate,
+                    } => {
+                        let nudge = Nudge {
+                            view_num: statement.view_num,
+                            justify,
+                            vote,
+                            timeout_certificate,
+                        };
+                        let message = progress(ProgressMessage::Nudge(nudge));
+                        dispatch.messages.push((To::All, message));
+                    }
                     Then::TimeOut { .. } | Then::Wake => unreachable!("a vote is no time-out"),
                 }
             }
@@ -541,6 +573,7 @@ pub const EPOCHS_KEPT: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durable {
     pub voting_record: VotingRecord,
+    /// A Commit QC whose block is not known yet is of the epoch after the current one.
     pub highest_qc: QuorumCertificate,
     pub highest_tc: Option<TimeoutCertificate>,
     /// The last committed block; the genesis hash at height 0.

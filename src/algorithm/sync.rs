@@ -6,15 +6,19 @@ use std::time::Duration;
 use crate::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
 use crate::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use crate::types::{
-    Block, BlockHash, BlockHeader, BlockHeight, CommitRule, GenesisHash, Rank, Time,
-    ValidatorAddress, ViewNumber,
+    Block, BlockHash, BlockHeader, BlockHeight, CommitRule, GenesisHash, QuorumCertificate, Rank,
+    Time, ValidatorAddress, ViewNumber,
 };
 
 use super::{Algorithm, Event, To};
 
-/// The pause after a peer's first failure, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
+/// A peer that has failed is not asked for as long as that has cost, doubled with each failure in a
+/// row: these are the least and the longest pause.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// Peers whose failures are remembered; of more, the one that may be asked again first is not.
+const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
 
 /// What is certified and not known is asked for after this part of the base time-out.
 const GRACE_DIVISOR: u32 = 16;
@@ -38,6 +42,10 @@ pub(super) struct Sync {
     cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
+    /// The highest certificate of an epoch that what was fetched leads to, and who sent it.
+    kept: Option<(QuorumCertificate, ValidatorAddress)>,
+    /// When a peer was last asked because it spoke of a later epoch.
+    later_epoch_at: Option<Time>,
     back_off: BTreeMap<ValidatorAddress, BackOff>,
     /// Peers are asked in turn.
     turn: usize,
@@ -55,6 +63,7 @@ struct InFlight {
     peer: ValidatorAddress,
     asked: BlockHash,
     wanted: Option<BlockHash>,
+    since: Time,
     deadline: Time,
 }
 
@@ -74,6 +83,8 @@ impl Sync {
             in_flight: None,
             cursor: None,
             fetched: VecDeque::new(),
+            kept: None,
+            later_epoch_at: None,
             back_off: BTreeMap::new(),
             turn: 0,
             not_before: now,
@@ -126,6 +137,19 @@ impl Sync {
         self.quiet_since = self.quiet_since.map(|since| since.max(now));
     }
 
+    /// `qc` is valid, and its epoch will begin with what is being fetched.
+    pub(super) fn keep_for_later(&mut self, qc: &QuorumCertificate, from: ValidatorAddress) {
+        let kept = self.kept.as_ref().map(|(kept, _)| kept.rank());
+        if kept.is_none_or(|kept| kept < qc.rank()) {
+            self.kept = Some((qc.clone(), from));
+        }
+    }
+
+    /// An epoch has begun: what was kept may be of it.
+    pub(super) fn take_kept(&mut self) -> Option<(QuorumCertificate, ValidatorAddress)> {
+        self.kept.take()
+    }
+
     fn poll_at(&self, interval: Duration) -> Time {
         self.quiet_since
             .map_or(Time(0), |since| since.after(interval))
@@ -151,8 +175,12 @@ impl Sync {
             CommitRule::TwoChain => 2,
             CommitRule::ThreeChain => 3,
         };
+        let above = self.fetched.iter().map(|(_, block)| &block.header);
+        if above.clone().any(|header| header.epoch > first.epoch) {
+            return true; // what ends an epoch is final, with all that is below
+        }
         let mut views = vec![first.view];
-        views.extend(self.fetched.iter().map(|(_, block)| block.header.view));
+        views.extend(above.map(|header| header.view));
         // The justify of each block certifies the one before in its own view: only the last one's
         // certificate is not among them.
         let certified = views.len().saturating_sub(1);
@@ -162,18 +190,29 @@ impl Sync {
             .any(|chain| chain.windows(2).all(consecutive))
     }
 
+    /// The request in flight was in vain.
     fn fail(&mut self, peer: ValidatorAddress, now: Time) {
         let failures = self
             .back_off
             .get(&peer)
             .map_or(0, |back_off| back_off.failures);
-        let pause = BACK_OFF_FIRST
+        let cost = self
+            .in_flight
+            .take()
+            .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
+        let pause = cost
+            .max(BACK_OFF_MIN)
             .saturating_mul(1 << failures.min(16))
             .min(BACK_OFF_MAX);
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
         };
+        if self.back_off.len() >= BACK_OFF_PEERS_MAX {
+            let first = self.back_off.iter().min_by_key(|(_, it)| it.until);
+            let first = first.map(|(peer, _)| *peer);
+            first.map(|first| self.back_off.remove(&first));
+        }
         self.back_off.insert(peer, back_off);
         self.hint = None;
         self.cursor = None;
@@ -218,6 +257,7 @@ impl Algorithm {
             peer,
             asked,
             wanted,
+            since: self.now,
             deadline,
         });
         self.sync.quiet_since = Some(self.now);
@@ -234,7 +274,8 @@ impl Algorithm {
         self.send(To::Peer(peer), Message::Sync(SyncMessage::Request(request)));
     }
 
-    /// The peer that spoke of what is wanted, else the next validator whose turn it is.
+    /// The peer that spoke of what is wanted, validator or not (the set may have changed), else the
+    /// next validator whose turn it is.
     fn choose_peer(&mut self) -> Option<ValidatorAddress> {
         let me = self.config.me;
         let set = &self
@@ -243,7 +284,7 @@ impl Algorithm {
             .expect("there is always an epoch")
             .validator_set;
         let now = self.now;
-        let is_other = |peer: &ValidatorAddress| Some(*peer) != me && set.contains(peer);
+        let is_other = |peer: &ValidatorAddress| Some(*peer) != me;
         // A peer that has failed waits for its turn: a silent liar would else be asked each time
         // that it speaks of what it withholds.
         let has_failed = |peer: &ValidatorAddress| self.sync.back_off.contains_key(peer);
@@ -265,7 +306,8 @@ impl Algorithm {
                 self.sync.turn = index + 1;
                 return Some(peer);
             }
-            earliest = earliest.min(self.sync.back_off[&peer].until);
+            let back_off = &self.sync.back_off[&peer];
+            earliest = earliest.min(back_off.until);
         }
         // Everybody has failed lately, or there is nobody else.
         self.sync.not_before = earliest;
@@ -314,8 +356,22 @@ impl Algorithm {
         }
     }
 
+    /// Upon a peer's word, which nobody can verify here, of a later epoch: what is new is asked of
+    /// it, at most once in a base time-out.
+    pub(super) fn on_later_epoch(&mut self, peer: ValidatorAddress) {
+        let again = self
+            .sync
+            .later_epoch_at
+            .map(|at| at.after(self.base_timeout()));
+        let is_free = self.sync.wanted.is_none() && self.sync.in_flight.is_none();
+        if is_free && again.is_none_or(|again| again <= self.now) {
+            self.sync.later_epoch_at = Some(self.now);
+            self.sync.quiet_since = None;
+            self.sync.hint = Some(peer);
+        }
+    }
+
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
-        self.sync.in_flight = None;
         self.sync.fail(peer, self.now);
         self.events.push(Event::SyncFailed { peer, why });
     }
@@ -360,6 +416,10 @@ impl Algorithm {
         }
         let head = self.tree.head().height;
         let end = hashed.back().map(|(hash, _)| *hash);
+        // What follows an update is judged by a set that only the update shows: it is asked for
+        // together with it, unless it is committed by then.
+        let last = hashed.back().map(|(_, block)| &block.header);
+        let ends_in_updates = last.is_some_and(|last| last.validator_set_updates.is_some());
         let is_new = |(hash, block): &(BlockHash, Block)| {
             block.header.height > head && !self.tree.knows(hash)
         };
@@ -375,7 +435,7 @@ impl Algorithm {
             self.sync.in_flight = None;
             self.sync.back_off.remove(&from);
             self.sync.hint = Some(from);
-            self.sync.cursor = end;
+            self.sync.cursor = end.filter(|_| !ends_in_updates);
             self.sync.fetched = fetched;
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::types::{BlockHash, BlockHeight, CommitRule, QuorumCertificate, Rank};
+use crate::types::{BlockHash, BlockHeader, BlockHeight, CommitRule, QuorumCertificate, Rank};
 
 use super::{CommittedHead, PendingBlock};
 
@@ -51,6 +51,11 @@ impl Tree {
             .map(|block| (block.header.height, block.header.rank()))
     }
 
+    /// The header of a pending block.
+    pub(super) fn header(&self, hash: &BlockHash) -> Option<&BlockHeader> {
+        self.pending.get(hash).map(|block| &block.header)
+    }
+
     pub(super) fn blocks(&self) -> usize {
         self.pending.len()
     }
@@ -74,7 +79,8 @@ impl Tree {
     }
 
     /// The highest block that `qc` makes final by `rule`, if any is pending: it heads a chain of
-    /// certificates in consecutive views, each of its block's own view.
+    /// certificates in consecutive views, each of its block's own view. (So a nudge's certificate
+    /// makes nothing final but by its phase Commit, which is not judged here.)
     /// HotStuff (PODC 2019) algorithm 3, DECIDE; Jolteon (arXiv 2106.10362) Fig. 2, commit rule.
     pub(super) fn made_final_by(
         &self,

@@ -12,9 +12,11 @@ use crate::messages::{
     Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
 use crate::types::{
-    Epoch, GenesisHash, QuorumCertificate, Signature, Statement, StatementDigest,
-    TimeoutCertificate, ValidatorAddress, ValidatorSet,
+    BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
+    StatementDigest, TimeoutCertificate, ValidatorAddress, ValidatorSet,
 };
+
+use super::EPOCHS_KEPT;
 
 /// A message that [`verify`] has let through. Nothing else makes one, but one's own signer.
 #[derive(Clone, Debug)]
@@ -123,9 +125,12 @@ impl Verifier {
         }
     }
 
-    /// Learns the validators of an epoch.
+    /// Learns the validators of an epoch, and forgets those of all but the last [`EPOCHS_KEPT`].
     pub fn learn(&mut self, epoch: Epoch, validator_set: ValidatorSet) {
         self.validator_sets.insert(epoch, validator_set);
+        while self.validator_sets.len() > EPOCHS_KEPT {
+            self.validator_sets.pop_first();
+        }
     }
 
     /// Whether the epoch's validators are known.
@@ -159,8 +164,22 @@ impl Verifier {
         Ok(Verified(message))
     }
 
-    /// Judges a sync response: its data hashes and its tail. Links and heights are the algorithm's,
-    /// which knows what it asked for.
+    /// The end of an epoch that a message of the next one tells, when its own epoch is not known
+    /// yet: the Commit QC that it carries, if that verifies.
+    pub fn epoch_end(&mut self, message: &ProgressMessage) -> Option<Verified<ProgressMessage>> {
+        let certificate = match message {
+            ProgressMessage::Propose(propose) => &propose.block.header.justify,
+            ProgressMessage::TimeoutVote(timeout) => &timeout.highest_qc,
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => &tc.highest_qc,
+            _ => return None,
+        };
+        let is_end = certificate.phase == Phase::Commit && self.qc(certificate).is_ok();
+        let message = ProgressMessage::AdvanceView(Certificate::Quorum(certificate.clone()));
+        is_end.then_some(Verified(message))
+    }
+
+    /// Judges a sync response: its data hashes, the Commit QCs in it, and its tail, each by the set
+    /// of its epoch. Links and heights are the algorithm's, which knows what it asked for.
     ///
     /// # Errors
     /// As for [`Verifier::progress`].
@@ -168,15 +187,54 @@ impl Verifier {
         &mut self,
         response: SyncResponse,
     ) -> Result<Verified<SyncResponse>, Refusal> {
-        response.tail_qcs.iter().try_for_each(|qc| self.qc(qc))?;
-        if !response
-            .blocks
-            .iter()
-            .all(crate::types::Block::data_matches)
-        {
-            return Err(Refusal::WrongData);
+        let last_known = self.validator_sets.keys().next_back().copied();
+        let judged = self.range(&response);
+        // Sets that only this answer shows are forgotten with it: they are learned when the chain
+        // gets there.
+        self.validator_sets
+            .retain(|epoch, _| Some(*epoch) <= last_known);
+        judged.map(|()| Verified(response))
+    }
+
+    /// The tail proves a range within one epoch. Where it updates the validator set, the Commit QC
+    /// under the next block proves that it did, and the rest is judged by the set that it made.
+    fn range(&mut self, response: &SyncResponse) -> Result<(), Refusal> {
+        let mut updating: Option<&BlockHeader> = None;
+        for block in &response.blocks {
+            if !block.data_matches() {
+                return Err(Refusal::WrongData);
+            }
+            let header = &block.header;
+            if updating.is_some() || header.justify.phase == Phase::Commit {
+                self.commit_qc(updating, &header.justify)?;
+            }
+            updating = Some(header).filter(|header| header.validator_set_updates.is_some());
         }
-        Ok(Verified(response))
+        response.tail_qcs.iter().try_for_each(|qc| self.qc(qc))
+    }
+
+    /// Judges the certificate under a block, whose parent in the range is `updating` the set.
+    fn commit_qc(
+        &mut self,
+        updating: Option<&BlockHeader>,
+        qc: &QuorumCertificate,
+    ) -> Result<(), Refusal> {
+        if qc.phase != Phase::Commit {
+            return Err(Refusal::Inconsistent);
+        }
+        self.qc(qc)?;
+        let Some(header) = updating else {
+            return Ok(()); // the block below is not in the range: its set is known, or nothing is
+        };
+        let names_it = qc.block_hash == header.hash(&self.genesis) && qc.epoch == header.epoch;
+        let updates = header.validator_set_updates.iter().flatten();
+        let updates: Vec<_> = updates.copied().collect();
+        let set = self.validator_sets.get(&qc.epoch);
+        let set = set.filter(|_| names_it).ok_or(Refusal::Inconsistent)?;
+        let updated = set.updated(&updates);
+        let updated = updated.map_err(|_| Refusal::Inconsistent)?;
+        self.validator_sets.insert(qc.epoch.next(), updated);
+        Ok(())
     }
 
     fn propose(&mut self, propose: &Propose) -> Result<(), Refusal> {

@@ -11,9 +11,31 @@ use super::safety;
 use super::step::Then;
 use super::{Algorithm, Event, To, Write};
 
+/// The first wait for a leader who has not been heard for a rotation is so much shorter.
+const UNHEARD_DIVISOR: u32 = 4;
+
 impl Algorithm {
-    /// How long the current view may take, were it not idle.
+    /// How long the current view may take, were it not idle. A leader who has not voted for a
+    /// rotation is probably dead: the first wait for him is short. He loses one view by it if he
+    /// lives, since his late proposal is heard; after a view without a certificate all waits are
+    /// whole again.
     fn wait_timeout(&self) -> Duration {
+        let wait = self.pacemaker_wait();
+        let is_backed_off = wait > self.base_timeout();
+        if is_backed_off || self.has_heard(&self.leader()) {
+            return wait;
+        }
+        wait / UNHEARD_DIVISOR
+    }
+
+    /// Whether `validator` has voted in the last n views. In the first n nobody is expected to.
+    fn has_heard(&self, validator: &ValidatorAddress) -> bool {
+        let rotation = self.validator_set().len() as u64;
+        let first = ViewNumber(self.view.0.saturating_sub(rotation));
+        first.0 == 0 || self.votes.has_heard(self.validator_set(), validator, first)
+    }
+
+    fn pacemaker_wait(&self) -> Duration {
         let committed = self.tree.head().rank;
         let commit_view = if committed.epoch == self.epoch {
             committed.view
@@ -103,6 +125,7 @@ impl Algorithm {
     /// Upon the deadline: whatever of it is due.
     pub(super) fn on_timer(&mut self) {
         if self.now >= self.timer {
+            self.hand_over_again();
             if self.is_validator() {
                 self.time_out_highest();
             } else {

@@ -25,9 +25,15 @@ pub(super) struct Judging {
     candidates: BTreeMap<ViewNumber, Candidate>,
     /// The one question that the app has not answered.
     pub(super) asked: Option<Question>,
+    /// The leader's nudge of the current view, until its block is known.
+    pub(super) nudged: Option<Nudged>,
     /// Certified blocks that the app calls invalid.
     diverged: BTreeSet<BlockHash>,
 }
+
+/// A justified nudge, as the vote for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nudged(pub(super) VoteStatement);
 
 /// What the app is being asked.
 #[derive(Debug)]
@@ -56,6 +62,12 @@ impl Judging {
     pub(super) fn has_diverged(&self, hash: &BlockHash) -> bool {
         self.diverged.contains(hash)
     }
+
+    /// Proposals of an epoch that has ended are judged no more.
+    pub(super) fn forget_epoch(&mut self) {
+        self.candidates.clear();
+        self.nudged = None;
+    }
 }
 
 impl Algorithm {
@@ -72,13 +84,11 @@ impl Algorithm {
         if let Some(tc) = &timeout_certificate {
             self.on_tc(tc, from);
         }
-        let phase = match header.validator_set_updates {
-            Some(_) => Phase::Prepare,
-            None => Phase::Generic,
-        };
-        let is_leaders = header.epoch == self.epoch
-            && vote.voter == self.leader_of(header.view)
-            && vote.statement.phase == phase;
+        if !self.is_of_this_epoch(header.epoch, from) {
+            return;
+        }
+        let is_leaders =
+            vote.voter == self.leader_of(header.view) && vote.statement.phase == vote_phase(header);
         if !is_leaders {
             return;
         }
@@ -92,7 +102,7 @@ impl Algorithm {
             return; // nothing in it leads to its view: not the leader's fault, but not justified
         }
         if !was_current {
-            self.answer_with_certificate(from);
+            self.answer_with_certificate(from, self.epoch);
         }
         if view == self.view {
             self.see_activity();
@@ -113,6 +123,7 @@ impl Algorithm {
     /// what was fetched comes when no proposal can be judged.
     pub(super) fn judge(&mut self) {
         while self.judge_one() {}
+        self.judge_nudge();
     }
 
     /// True if something has changed that may let another block be judged.
@@ -146,11 +157,8 @@ impl Algorithm {
             .remove(&view)
             .expect("it was just there");
         if self.tree.knows(&candidate.hash) {
-            self.try_vote(
-                candidate.hash,
-                &candidate.block.header,
-                candidate.is_justified,
-            );
+            let statement = vote_statement(candidate.hash, &candidate.block.header);
+            self.try_vote(statement, candidate.is_justified);
             return false;
         }
         if let Err(why) = self.check_header(&candidate.block) {
@@ -161,6 +169,7 @@ impl Algorithm {
     }
 
     fn judge_fetched(&mut self) -> bool {
+        self.enter_epoch_of_fetched();
         let Some((hash, block)) = self.sync.next_fetched() else {
             return false;
         };
@@ -193,6 +202,18 @@ impl Algorithm {
         is_accepted
     }
 
+    /// The Commit QC under a fetched block, verified with its range, begins the block's epoch.
+    fn enter_epoch_of_fetched(&mut self) {
+        let Some((_, block)) = self.sync.next_fetched() else {
+            return;
+        };
+        let justify = block.header.justify.clone();
+        let ends_epoch = justify.phase == Phase::Commit && justify.epoch == self.epoch;
+        if ends_epoch && self.tree.knows(&justify.block_hash) {
+            self.on_qc(&justify, self.leader());
+        }
+    }
+
     /// Rule 5, but for the app's verdict. What fails here, the leader's key has signed.
     fn check_header(&self, block: &Block) -> Result<(), &'static str> {
         let header = &block.header;
@@ -205,9 +226,10 @@ impl Algorithm {
         if header.rank() <= rank {
             return Err("its view is not above its parent's");
         }
-        if header.validator_set_updates.is_some() {
-            return Err("it updates the validator set, which this version does not support yet");
+        if header.validator_set_updates.is_some() && block.data.is_empty() {
+            return Err("it updates the validator set, and has no data");
         }
+        self.check_epoch(header)?;
         if block.data.len() as u64 > self.config.parameters.block_data_bytes_max {
             return Err("its data exceeds the chain's block_data_bytes_max");
         }
@@ -254,7 +276,9 @@ impl Algorithm {
                 validator_set_updates,
             } => {
                 let updates = state_updates.unwrap_or_default();
-                if validator_set_updates.is_some_and(|updates| !updates.is_empty()) {
+                let header = &candidate.block.header;
+                let set_updates = validator_set_updates.filter(|updates| !updates.is_empty());
+                if set_updates != header.validator_set_updates {
                     self.disagree(
                         candidate,
                         is_sync,
@@ -263,7 +287,7 @@ impl Algorithm {
                 } else if let Err(why) = check_state_updates(&updates) {
                     self.events.push(Event::AppFailed { why });
                     self.leave_undecided(is_sync);
-                } else if self.tree.knows(&candidate.block.header.parent()) {
+                } else if header.epoch == self.epoch && self.tree.knows(&header.parent()) {
                     self.accept(candidate, updates);
                 }
             }
@@ -331,9 +355,9 @@ impl Algorithm {
             is_justified,
             ..
         } = candidate;
-        let header = block.header.clone();
+        let statement = vote_statement(hash, &block.header);
         self.insert(hash, block, state_updates);
-        self.try_vote(hash, &header, is_justified);
+        self.try_vote(statement, is_justified);
     }
 
     /// Puts a valid block into the tree, and commits what that lets be seen as final.
@@ -402,26 +426,26 @@ impl Algorithm {
         self.tree.blocks() < blocks_max && (is_empty || self.tree.bytes() + data_bytes <= bytes_max)
     }
 
-    /// Votes for a known block if every rule allows it: on disk first, signed after.
-    fn try_vote(&mut self, hash: BlockHash, header: &BlockHeader, is_justified: bool) {
-        let may = header.rank() == self.view()
+    /// Votes for a known block, or a nudge of it, if every rule allows it: on disk first, signed
+    /// after.
+    pub(super) fn try_vote(&mut self, statement: VoteStatement, is_justified: bool) {
+        let may = statement.rank() == self.view()
             && is_justified
             && self.is_validator()
-            && safety::may_vote(&self.record, header.rank());
+            && safety::may_vote(&self.record, statement.rank());
         if may {
             let to = self.vote_receivers();
-            self.cast_vote(hash, header, Then::Vote { to });
+            self.cast_vote(statement, Then::Vote { to });
         }
     }
 
     /// one-vote-per-view: the record is written in the same step, before the signature exists.
-    pub(super) fn cast_vote(&mut self, hash: BlockHash, header: &BlockHeader, then: Then) {
-        let statement = vote_statement(hash, header);
+    pub(super) fn cast_vote(&mut self, statement: VoteStatement, then: Then) {
         self.record.voted = Some(statement);
         self.writes.push(Write::CastVote(statement));
         self.events.push(Event::Voted {
-            rank: header.rank(),
-            block: hash,
+            rank: statement.rank(),
+            block: statement.block_hash,
         });
         self.is_view_active = true;
         self.start_timer();
@@ -429,13 +453,20 @@ impl Algorithm {
     }
 }
 
-/// The vote for a block without validator-set updates.
+/// The vote for a block.
 pub(super) fn vote_statement(hash: BlockHash, header: &BlockHeader) -> VoteStatement {
     VoteStatement {
         epoch: header.epoch,
         view_num: header.view,
         justify_view: header.justify.rank().view,
         block_hash: hash,
-        phase: Phase::Generic,
+        phase: vote_phase(header),
+    }
+}
+
+fn vote_phase(header: &BlockHeader) -> Phase {
+    match header.validator_set_updates {
+        Some(_) => Phase::Prepare,
+        None => Phase::Generic,
     }
 }

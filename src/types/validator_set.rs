@@ -1,11 +1,12 @@
 //! Who may vote, and with what weight.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::limits::VALIDATORS_MAX;
-use super::{codec, ValidatorAddress};
+use super::{codec, ValidatorAddress, ValidatorSetUpdate};
 
 /// One validator and its voting power, which is never 0 in a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,25 @@ impl ValidatorSet {
             upto.push(total);
         }
         Ok(Self { members, upto })
+    }
+
+    /// The set after `updates`, each of which adds a validator, changes its power, or (power 0)
+    /// removes it. Removing one that is not there changes nothing.
+    ///
+    /// # Errors
+    /// [`ValidatorSetError`]: an address stands twice among the updates, or they make no set.
+    pub fn updated(&self, updates: &[ValidatorSetUpdate]) -> Result<Self, ValidatorSetError> {
+        let mut powers: BTreeMap<_, _> =
+            self.members.iter().map(|m| (m.address, m.power)).collect();
+        let mut named = BTreeSet::new();
+        for update in updates {
+            if !named.insert(update.validator) {
+                return Err(ValidatorSetError::Duplicate(update.validator));
+            }
+            powers.insert(update.validator, update.power);
+        }
+        let members = powers.into_iter().filter(|(_, power)| *power > 0);
+        Self::new(members.map(|(address, power)| Validator { address, power }))
     }
 
     /// The members, sorted by address.

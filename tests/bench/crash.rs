@@ -14,9 +14,11 @@
 //! about twice what the largest block takes.
 //!
 //! # What to expect
-//! A command that just misses the first block of a rotation is committed, under the rule of three
-//! certificates in a row, after the last block of the next one: it waits `(1 + x) / (1 - x)` base
-//! time-outs, under the rule of two `1 / (1 - x)`. At `x` = 1/2 these are 3 and 2.
+//! The dead leader's first view lasts its whole time-out, the later ones a quarter of it, since it
+//! has not been heard. A command that just misses the first block of a rotation is committed, under
+//! the rule of three certificates in a row, after the last block of the next one: it waits
+//! `(1 + x) / (1 - x)` of such waits, under the rule of two `1 / (1 - x)`. At `x` = 1/2 these are 3
+//! and 2: with whole waits there would be no margin.
 
 use std::thread;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use hotstuff::algorithm::{
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{
-    Certificate, Message, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
+    Certificate, Message, Nudge, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
     TimeoutVote, Vote,
 };
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
@@ -46,6 +46,7 @@ impl Outcome {
             .filter_map(|message| match message {
                 ProgressMessage::Vote(vote) => Some(*vote),
                 ProgressMessage::Propose(propose) => Some(propose.vote),
+                ProgressMessage::Nudge(nudge) => Some(nudge.vote),
                 _ => None,
             })
             .collect()
@@ -55,6 +56,25 @@ impl Outcome {
         self.progress()
             .filter_map(|message| match message {
                 ProgressMessage::Propose(propose) => Some(propose.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn nudges(&self) -> Vec<Nudge> {
+        self.progress()
+            .filter_map(|message| match message {
+                ProgressMessage::Nudge(nudge) => Some(nudge.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn epochs(&self) -> Vec<EpochRecord> {
+        self.writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::ChangeEpoch(record) => Some(record.clone()),
                 _ => None,
             })
             .collect()
@@ -128,6 +148,8 @@ pub struct Fixture {
     pub genesis: Genesis,
     pub config: Config,
     keys: Vec<KeyPair>,
+    /// The validators of each epoch, as the tests plan them.
+    sets: Vec<ValidatorSet>,
     me: usize,
     algorithm: Option<Algorithm>,
     verifier: Verifier,
@@ -171,7 +193,9 @@ impl Fixture {
             .map(|i| KeyPair::from_seed(&[i; 32]).expect("32 bytes"))
             .collect();
         keys.sort_by_key(KeyPair::address);
-        let members = keys.iter().map(|key| Validator {
+        // Four more, who are no validators yet.
+        keys.extend((5..=8).map(|i| KeyPair::from_seed(&[i; 32]).expect("32 bytes")));
+        let members = keys[..4].iter().map(|key| Validator {
             address: key.address(),
             power: 1,
         });
@@ -206,6 +230,7 @@ impl Fixture {
         };
         let mut verifier = Verifier::new(hash, ed25519);
         verifier.learn(Epoch(0), validator_set.clone());
+        let genesis_set = validator_set.clone();
         let mut durable = Durable {
             voting_record: VotingRecord::default(),
             highest_qc: QuorumCertificate::genesis(hash),
@@ -223,6 +248,7 @@ impl Fixture {
             genesis,
             config: config.clone(),
             keys,
+            sets: vec![genesis_set],
             me: setup.me,
             algorithm: None,
             verifier,
@@ -230,6 +256,15 @@ impl Fixture {
             opening: None,
         };
         change(&fixture, &mut durable);
+        for record in &durable.epochs {
+            let EpochRecord {
+                epoch,
+                validator_set,
+                ..
+            } = record.clone();
+            fixture.plan_set(epoch, validator_set.clone());
+            fixture.verifier.learn(epoch, validator_set);
+        }
         let step = Algorithm::recover(config, durable, Time(0));
         let opening = fixture.finish(step);
         fixture.opening = Some(opening);
@@ -258,9 +293,50 @@ impl Fixture {
 
     /// The validator that leads `view`.
     pub fn leader(&self, view: u64) -> usize {
-        let set = &self.genesis.validator_set;
+        self.leader_in(0, view)
+    }
+
+    pub fn leader_in(&self, epoch: u64, view: u64) -> usize {
+        let set = &self.sets[epoch as usize];
         let leader = DefaultPacemaker::default().view_leader(set, ViewNumber(view));
-        set.index_of(&leader).expect("leaders are members")
+        self.who(&leader)
+    }
+
+    pub fn who(&self, address: &ValidatorAddress) -> usize {
+        let is_it = |key: &KeyPair| key.address() == *address;
+        self.keys.iter().position(is_it).expect("one of the keys")
+    }
+
+    /// The set of the epoch after the last one planned, after `updates`: (who, power).
+    pub fn plan(&mut self, updates: &[(usize, u64)]) -> ValidatorSetUpdates {
+        let updates = self.updates(updates);
+        let last = self.sets.last().expect("there is always one");
+        self.sets.push(last.updated(&updates).expect("a set"));
+        updates
+    }
+
+    pub fn updates(&self, updates: &[(usize, u64)]) -> ValidatorSetUpdates {
+        let update = |(who, power): &(usize, u64)| ValidatorSetUpdate {
+            validator: self.address(*who),
+            power: *power,
+        };
+        updates.iter().map(update).collect()
+    }
+
+    pub fn plan_set(&mut self, epoch: Epoch, set: ValidatorSet) {
+        self.sets.truncate(epoch.0 as usize);
+        self.sets.push(set);
+    }
+
+    pub fn set_of(&self, epoch: u64) -> ValidatorSet {
+        self.sets[epoch as usize].clone()
+    }
+
+    /// The validators of the epoch but me.
+    pub fn others_in(&self, epoch: u64) -> Vec<usize> {
+        let members = self.sets[epoch as usize].members().iter();
+        let members = members.map(|member| self.who(&member.address));
+        members.filter(|who| *who != self.me).collect()
     }
 
     /// The first view above `after` that I lead, or that I do not.
@@ -295,14 +371,80 @@ impl Fixture {
         }
     }
 
+    /// A block of the epoch that its justify leads to.
+    pub fn block_with(
+        &self,
+        view: u64,
+        height: u64,
+        justify: &QuorumCertificate,
+        updates: Option<ValidatorSetUpdates>,
+    ) -> Block {
+        let data: &[u8] = if updates.is_some() { b"updates" } else { b"" };
+        let mut block = self.block(view, height, justify, data);
+        block.header.epoch = justify.rank().epoch;
+        block.header.validator_set_updates = updates;
+        block
+    }
+
     pub fn statement(&self, block: &Block) -> VoteStatement {
+        let phase = match block.header.validator_set_updates {
+            Some(_) => Phase::Prepare,
+            None => Phase::Generic,
+        };
         VoteStatement {
             epoch: block.header.epoch,
             view_num: block.header.view,
             justify_view: block.header.justify.rank().view,
             block_hash: block.hash(&self.hash()),
-            phase: Phase::Generic,
+            phase,
         }
+    }
+
+    /// What is voted for in `view` upon a nudge.
+    pub fn nudged(&self, justify: &QuorumCertificate, view: u64, phase: Phase) -> VoteStatement {
+        VoteStatement {
+            epoch: justify.epoch,
+            view_num: ViewNumber(view),
+            justify_view: justify.rank().view,
+            block_hash: justify.block_hash,
+            phase,
+        }
+    }
+
+    /// The QC of such a nudge, by the others.
+    pub fn nudge_qc(
+        &self,
+        justify: &QuorumCertificate,
+        view: u64,
+        phase: Phase,
+    ) -> QuorumCertificate {
+        let who = self.others_in(justify.epoch.0);
+        self.qc(self.nudged(justify, view, phase), &who)
+    }
+
+    /// The QCs of the three phases of a block, in the view of the block and the two after it.
+    pub fn phases(&self, block: &Block) -> [QuorumCertificate; 3] {
+        let view = block.header.view.0;
+        let prepare = self.qc_of(block);
+        let precommit = self.nudge_qc(&prepare, view + 1, Phase::Precommit);
+        let commit = self.nudge_qc(&precommit, view + 2, Phase::Commit);
+        [prepare, precommit, commit]
+    }
+
+    pub fn nudge(
+        &self,
+        justify: &QuorumCertificate,
+        view: u64,
+        phase: Phase,
+        timeout_certificate: Option<TimeoutCertificate>,
+    ) -> ProgressMessage {
+        let leader = self.leader_in(justify.epoch.0, view);
+        ProgressMessage::Nudge(Nudge {
+            view_num: ViewNumber(view),
+            justify: justify.clone(),
+            vote: self.vote(leader, self.nudged(justify, view, phase)),
+            timeout_certificate,
+        })
     }
 
     pub fn vote(&self, who: usize, statement: VoteStatement) -> Vote {
@@ -315,9 +457,12 @@ impl Fixture {
     }
 
     pub fn qc(&self, statement: VoteStatement, who: &[usize]) -> QuorumCertificate {
-        let mut signatures = vec![None; 4];
-        who.iter()
-            .for_each(|who| signatures[*who] = Some(self.vote(*who, statement).signature));
+        let set = &self.sets[statement.epoch.0 as usize];
+        let mut signatures = vec![None; set.len()];
+        for who in who {
+            let slot = set.index_of(&self.address(*who)).expect("a validator");
+            signatures[slot] = Some(self.vote(*who, statement).signature);
+        }
         let VoteStatement {
             epoch,
             view_num,
@@ -335,9 +480,10 @@ impl Fixture {
         }
     }
 
-    /// The QC of a block by the three others.
+    /// The QC of a block by the others.
     pub fn qc_of(&self, block: &Block) -> QuorumCertificate {
-        self.qc(self.statement(block), &self.others())
+        let others = self.others_in(block.header.epoch.0);
+        self.qc(self.statement(block), &others)
     }
 
     pub fn timeout(
@@ -347,16 +493,19 @@ impl Fixture {
         highest_qc: &QuorumCertificate,
         last_vote: Option<Vote>,
     ) -> TimeoutVote {
-        let qc_view = highest_qc.rank().view;
+        let Rank {
+            epoch,
+            view: qc_view,
+        } = highest_qc.rank();
         let view_num = ViewNumber(view);
         let statement = TimeoutStatement {
-            epoch: Epoch(0),
+            epoch,
             view_num,
             qc_view,
         };
         let signature = self.keys[who].sign(&Statement::Timeout(statement).digest(&self.hash()));
         TimeoutVote {
-            epoch: Epoch(0),
+            epoch,
             view_num,
             highest_qc: highest_qc.clone(),
             last_vote,
@@ -366,13 +515,16 @@ impl Fixture {
     }
 
     pub fn tc(&self, view: u64, highest_qc: &QuorumCertificate) -> TimeoutCertificate {
-        let mut signatures = vec![None; 4];
-        for who in self.others() {
+        let epoch = highest_qc.rank().epoch;
+        let set = &self.sets[epoch.0 as usize];
+        let mut signatures = vec![None; set.len()];
+        for who in self.others_in(epoch.0) {
+            let slot = set.index_of(&self.address(who)).expect("a validator");
             let timeout = self.timeout(who, view, highest_qc, None);
-            signatures[who] = Some((highest_qc.rank().view, timeout.signature));
+            signatures[slot] = Some((highest_qc.rank().view, timeout.signature));
         }
         TimeoutCertificate {
-            epoch: Epoch(0),
+            epoch,
             view_num: ViewNumber(view),
             highest_qc: highest_qc.clone(),
             signatures,
@@ -380,7 +532,7 @@ impl Fixture {
     }
 
     pub fn proposal(&self, block: &Block, tc: Option<TimeoutCertificate>) -> ProgressMessage {
-        let leader = self.leader(block.header.view.0);
+        let leader = self.leader_in(block.header.epoch.0, block.header.view.0);
         ProgressMessage::Propose(Propose {
             block: block.clone(),
             vote: self.vote(leader, self.statement(block)),
@@ -430,6 +582,12 @@ impl Fixture {
         let me = &self.keys[self.me];
         let dispatch = outbox.sign(Some(me), &mut |_| None);
         self.algorithm = Some(algorithm);
+        for event in &dispatch.events {
+            if let Event::EpochStarted(record) = event {
+                self.verifier
+                    .learn(record.epoch, record.validator_set.clone());
+            }
+        }
         Outcome {
             writes: journal.0,
             effects,
@@ -455,15 +613,35 @@ impl Fixture {
         Ok(self.step(Input::Progress { from, message }))
     }
 
-    pub fn synced(&mut self, from: usize, response: SyncResponse) -> Outcome {
-        let response = self.verifier.sync_response(response).expect("it verifies");
+    /// The same for two messages that come while one step is open.
+    pub fn receive_together(&mut self, from: usize, messages: [ProgressMessage; 2]) -> Outcome {
         let from = self.address(from);
-        self.step(Input::Synced { from, response })
+        let [first, second] = messages.map(|message| {
+            let message = self.verifier.progress(message).expect("it verifies");
+            Input::Progress { from, message }
+        });
+        let algorithm = self.algorithm.take().expect("between steps");
+        let step = algorithm.step(self.now, first).then(self.now, second);
+        self.finish(step)
+    }
+
+    pub fn synced(&mut self, from: usize, response: SyncResponse) -> Outcome {
+        self.try_synced(from, response).expect("it verifies")
+    }
+
+    pub fn try_synced(&mut self, from: usize, response: SyncResponse) -> Result<Outcome, Refusal> {
+        let response = self.verifier.sync_response(response)?;
+        let from = self.address(from);
+        Ok(self.step(Input::Synced { from, response }))
+    }
+
+    pub fn verifier(&mut self) -> &mut Verifier {
+        &mut self.verifier
     }
 
     /// A proposal from its leader.
     pub fn propose(&mut self, block: &Block, tc: Option<TimeoutCertificate>) -> Outcome {
-        let leader = self.leader(block.header.view.0);
+        let leader = self.leader_in(block.header.epoch.0, block.header.view.0);
         self.receive(leader, self.proposal(block, tc))
     }
 
@@ -531,5 +709,12 @@ pub fn data(bytes: &[u8]) -> ProposeBlockResponse {
         data: bytes.to_vec(),
         state_updates: None,
         validator_set_updates: None,
+    }
+}
+
+pub fn valid_with(updates: &ValidatorSetUpdates) -> ValidateBlockResponse {
+    ValidateBlockResponse::Valid {
+        state_updates: None,
+        validator_set_updates: Some(updates.clone()),
     }
 }

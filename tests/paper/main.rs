@@ -1,7 +1,10 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
+mod epochs;
 mod evidence;
 mod fixture;
+
+use std::time::Duration;
 
 use fixture::{data, valid, Fixture, Setup, BASE_MS};
 use hotstuff::algorithm::verify::Refusal;
@@ -634,6 +637,94 @@ fn a_notify_elsewhere_wakes_the_leader_and_makes_timers_normal() {
 
 // ---- sync
 
+/// Views 1 to `to` but those that `dead` leads, certified without it: the last QC.
+fn go_on_without(f: &mut Fixture, dead: usize, to: u64) -> QuorumCertificate {
+    let alive: Vec<usize> = (0..4).filter(|who| *who != dead).collect();
+    let mut justify = f.genesis_qc();
+    let views = (1..=to).filter(|view| Fixture::new().leader(*view) != dead);
+    for (height, view) in (1..).zip(views.collect::<Vec<_>>()) {
+        let block = next_block(f, view, height, &justify);
+        justify = f.qc(f.statement(&block), &alive);
+    }
+    justify
+}
+
+/// The block of `view`, which the replica votes for: of its leader, or the replica's own.
+fn next_block(f: &mut Fixture, view: u64, height: u64, justify: &QuorumCertificate) -> Block {
+    if f.leader(view) != f.me() {
+        let block = f.block(view, height, justify, b"");
+        f.follow(&block);
+        return block;
+    }
+    let entered = match justify.view_num.next().0 == view {
+        true => f.advance(Certificate::Quorum(justify.clone())),
+        false => f.enter_by_tc(view, justify),
+    };
+    let outcome = f.answer_propose(&entered.effects, data(b"mine"));
+    outcome.proposals()[0].block.clone()
+}
+
+/// The wait of the view that `qc` leads to; the host has work, so that it is not idle.
+fn wait_after(f: &mut Fixture, qc: &QuorumCertificate) -> u64 {
+    f.advance(Certificate::Quorum(qc.clone()));
+    f.step(Input::Notify);
+    f.algorithm().deadline().0 - f.now.0
+}
+
+#[test]
+fn the_first_wait_for_a_leader_who_has_not_voted_for_a_rotation_is_a_quarter() {
+    let base = BASE_MS * 1_000_000;
+    let dead = Fixture::new().leader(7);
+    assert_ne!(dead, 0);
+    let mut f = Fixture::new();
+    let qc = go_on_without(&mut f, dead, 6);
+    assert_eq!(
+        wait_after(&mut f, &qc),
+        base / 4,
+        "it is silent since view 3"
+    );
+
+    // The view is lost; the next one follows no certificate, and its wait is whole, and doubled.
+    f.enter_by_tc(8, &qc);
+    f.step(Input::Notify);
+    assert_eq!(f.algorithm().deadline().0 - f.now.0, 2 * base);
+
+    // A proposal that came too late is a sign of life.
+    let mut f = Fixture::new();
+    let qc = go_on_without(&mut f, dead, 6);
+    let late = f.block(7, 6, &qc, b"");
+    let entered = f.enter_by_tc(8, &qc);
+    f.propose(&late, None);
+    let alive: Vec<usize> = (0..4).filter(|who| *who != dead).collect();
+    let mine = f.answer_propose(&entered.effects, data(b"mine"));
+    let mut justify = f.qc(f.statement(&mine.proposals()[0].block), &alive);
+    for (view, height) in [(9, 7), (10, 8)] {
+        let block = next_block(&mut f, view, height, &justify);
+        justify = f.qc(f.statement(&block), &alive);
+    }
+    assert_eq!(wait_after(&mut f, &justify), base, "it was heard in view 7");
+}
+
+#[test]
+fn a_peer_that_did_not_answer_rests_as_long_as_that_has_cost() {
+    let mut f = Fixture::new();
+    let (silent, _) = f.opening_request(&f.fresh_opening());
+    let asked_at = f.now;
+    let mut failed_at = None;
+    let mut asked_again = None;
+    while asked_again.is_none() {
+        let outcome = f.expire();
+        if outcome.reports(|event| matches!(event, Event::SyncFailed { .. })) {
+            failed_at.get_or_insert(f.now);
+        }
+        let again = outcome.requests().iter().any(|(to, _)| *to == silent);
+        asked_again = (again && failed_at.is_some()).then_some(f.now);
+    }
+    let failed_at = failed_at.expect("it never answered");
+    let rest = asked_again.expect("it was asked again").since(failed_at);
+    assert!(rest >= failed_at.since(asked_at).min(Duration::from_secs(10)));
+}
+
 #[test]
 fn what_does_not_fit_the_request_is_not_kept() {
     let chain = Fixture::new().chain(&[1, 2, 3]);
@@ -745,6 +836,7 @@ fn after_a_crash_a_leader_does_not_propose_twice() {
             durable.voting_record.voted = Some(vote);
             durable.voting_record.proposal = Some(StoredProposal {
                 block: hash,
+                nudge: None,
                 vote,
                 timeout_certificate: None,
             });

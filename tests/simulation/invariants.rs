@@ -873,6 +873,7 @@ mod tests {
             let (vote, block) = (statement(block), block.hash(&GENESIS));
             Write::StoreProposal(StoredProposal {
                 block,
+                nudge: None,
                 vote,
                 timeout_certificate: None,
             })

@@ -93,6 +93,7 @@ pub fn describe_input(input: &Input) -> String {
             let message = Message::Sync(SyncMessage::Response(response.message().clone()));
             format!("<- {}: {}", index_of(from), describe_message(&message))
         }
+        Input::LaterEpoch { peer } => format!("<- {} is in a later epoch", index_of(peer)),
         Input::SyncFailed { peer } => format!("<- sync with {} failed", index_of(peer)),
         Input::BlockProposed {
             cur_view,
@@ -128,7 +129,9 @@ fn describe_write(write: &Write) -> String {
         }
         Write::CommitBlock { hash, height } => format!("CommitBlock {hash:?} height {height}"),
         Write::DropBlock { hash } => format!("DropBlock {hash:?}"),
-        Write::ChangeEpoch(record) => format!("ChangeEpoch {}", record.epoch),
+        Write::ChangeEpoch(record) => {
+            format!("ChangeEpoch {} {:?}", record.epoch, record.validator_set)
+        }
         Write::KeepEvidence(evidence) => {
             let (kind, who) = (evidence.kind(), index_of(&evidence.validator));
             format!("KeepEvidence of a {kind} by {who}")

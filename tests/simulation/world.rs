@@ -464,8 +464,9 @@ impl World {
     fn open(&mut self, index: usize, mut step: Step) {
         self.ask_app(index, &mut step);
         let disk_max = self.replicas[index].machine.disk_max;
+        let is_written = !step.writes().is_empty();
         self.replicas[index].step = Some(step);
-        if disk_max == 0 {
+        if disk_max == 0 || !is_written {
             self.persist(index);
             return;
         }

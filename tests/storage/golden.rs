@@ -46,6 +46,7 @@ fn records_keep_their_bytes() {
         fork.insert(),
         Write::StoreProposal(StoredProposal {
             block: fork.hash,
+            nudge: None,
             vote: vote(fork.hash, 3),
             timeout_certificate: Some(timeout_certificate(2, one.certificate())),
         }),

@@ -181,6 +181,7 @@ impl Model {
                         .then(|| timeout_certificate(view - 1, made.certificate()));
                     writes.push(Write::StoreProposal(StoredProposal {
                         block: made.hash,
+                        nudge: None,
                         vote,
                         timeout_certificate,
                     }));

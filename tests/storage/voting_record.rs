@@ -20,6 +20,7 @@ fn voted(directory: &Path) -> Durable {
         Write::CastVote(vote(made.hash, 1)),
         Write::StoreProposal(StoredProposal {
             block: made.hash,
+            nudge: None,
             vote: vote(made.hash, 1),
             timeout_certificate: Some(timeout_certificate(1, made.certificate())),
         }),
