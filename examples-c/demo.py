@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Four replicas agree, lose one, go on, get it back, and end with the same state.
+"""Four replicas agree, lose one, go on, get it back; a fifth joins, one leaves; all end with the same state.
 
 Makes keys and configurations with the `kv` program, starts four `kv` processes on loopback, writes a real
-table and then a steady load, kills one replica with SIGKILL, restarts it, and checks at the end that nothing
-that was acknowledged is missing anywhere, that nothing was applied twice, and that all four agree.
+table and then a steady load, kills one replica with SIGKILL and restarts it, adds a fifth validator that the
+four have never heard of, removes one of the first four, and checks at the end that nothing that was
+acknowledged is missing anywhere, that nothing was applied twice, and that all five agree.
 Exit code 0 only if all of that held.
 """
 
@@ -26,7 +27,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-REPLICAS = 4
+VALIDATORS = 4  # at first
 CLIENTS = 24
 WINDOW = 16  # kv remembers the outcome of the last 16 commands of a session
 ANSWER_SECONDS = 15
@@ -44,6 +45,7 @@ view_timeout_ms = 250
 max_view_timeout_ms = 4000
 max_idle_ms = 2000
 commit_timeout_ms = 5000
+max_listeners = 2
 """
 
 
@@ -126,10 +128,13 @@ class Replica:
         if os.stat(key).st_mode & 0o077:
             raise Failure(f"{key}: others can read it")
 
-    def write_config(self, replicas, chain_id, create):
+    def write_config(self, validators, chain_id, create):
+        """`validators` are those of the genesis; who is not among them is a peer that listens at first."""
         text = CONFIG.format(number=self.number, chain_id=chain_id, directory=self.directory, port=self.port,
                              client_port=self.client_port, create="true" if create else "false")
-        text += "".join(f"validator = {r.address} 1 127.0.0.1:{r.port}\n" for r in replicas)
+        text += "".join(f"validator = {r.address} 1 127.0.0.1:{r.port}\n" for r in validators)
+        if self not in validators:
+            text += f"peer = {self.address} 127.0.0.1:{self.port}\n"
         with open(self.config, "w") as file:
             file.write(text)
 
@@ -166,7 +171,10 @@ class Replica:
 
     @property
     def height(self):
-        return int(self.status.get("committed_height", 0))
+        return self.number_of("committed_height")
+
+    def number_of(self, name):
+        return int(self.status.get(name, 0))
 
     def log_tail(self, lines=15):
         try:
@@ -232,7 +240,7 @@ class Client:
     same sequence number, so that it takes effect once."""
 
     def __init__(self, world, number):
-        self.world, self.at = world, number % REPLICAS
+        self.world, self.at = world, world.validators[number % len(world.validators)]
         self.nonce, self.session = random.getrandbits(64) or 1, None
         self.next_sequence, self.in_flight = 1, {}  # sequence -> Job
         self.sent = collections.deque()  # the sequences whose answers this connection owes
@@ -242,7 +250,7 @@ class Client:
     async def run(self):
         while True:
             try:
-                reader, writer = await connect(self.world.replicas[self.at])
+                reader, writer = await connect(self.at)
             except (OSError, asyncio.TimeoutError):
                 await self.move_on()
                 continue
@@ -254,9 +262,9 @@ class Client:
                 writer.close()
 
     async def move_on(self):
-        self.at = (self.at + 1) % REPLICAS
+        self.at = self.world.validator_after(self.at)
         self.world.moves += 1
-        await asyncio.sleep(0.05)  # all four may be down: do not spin
+        await asyncio.sleep(0.05)  # all may be down: do not spin
 
     async def converse(self, reader, writer):
         while self.session is None:
@@ -315,8 +323,8 @@ class Client:
                 self.world.repeats += 1
                 await asyncio.sleep(0.02)
                 self.send(writer, sequence)
-            elif words[1] == "stopping":
-                raise ConnectionError("stopping")
+            elif words[1] in ("stopping", "listener"):
+                raise ConnectionError(words[1])
             else:
                 raise Failure(f"a command was refused: {' '.join(words)}")
 
@@ -329,13 +337,22 @@ class World:
 
     def __init__(self, replicas, options):
         self.replicas, self.options = replicas, options
-        self.victim = replicas[-1]
+        self.founders, self.joiner = replicas[:VALIDATORS], replicas[VALIDATORS]
+        self.victim, self.leaver = self.founders[-1], self.founders[0]
+        self.validators = list(self.founders)  # whom clients turn to
+        self.epochs = [f"epoch 0: validators {' '.join(str(r.number) for r in self.founders)}"]
+        self.changes = 0  # commands of our own that have changed the validators
         self.jobs = asyncio.Queue()
         self.acks, self.ack_times = [], []
         self.heights, self.height_times = [], []  # the greatest height, whenever somebody was asked
         self.offered = self.repeats = self.moves = 0
         self.phase, self.began = "", time.monotonic()
         self.display_width = 0
+
+    def validator_after(self, replica):
+        """The next one in a ring; the first, for one that is no validator any more."""
+        at = self.validators.index(replica) + 1 if replica in self.validators else 0
+        return self.validators[at % len(self.validators)]
 
     def offer(self, key, value):
         self.offered += 1
@@ -401,10 +418,10 @@ class World:
     def show_line(self, is_terminal):
         now = time.monotonic()
         blocks, commands = self.rates(now - 1, now)
-        heights = " ".join(f"{r.height:>6}" if r.up else f"{'down':>6}" for r in self.replicas)
+        heights = " ".join(f"{r.height if r.up else 'down' if r.starts > 0 else '-':>6}" for r in self.replicas)
         up = sum(r.up for r in self.replicas)
         line = (f"{now - self.began:5.1f} s  {self.phase:<12} heights {heights}  {blocks:5.0f} blocks/s "
-                f"{commands:6.0f} commands/s  {len(self.acks):6} acknowledged  {up} of {REPLICAS} up")
+                f"{commands:6.0f} commands/s  {len(self.acks):6} acknowledged  {up} of {len(self.replicas)} up")
         if is_terminal:
             columns = shutil.get_terminal_size().columns - 1
             sys.stdout.write("\r" + line[:columns].ljust(min(self.display_width, columns)))
@@ -497,6 +514,8 @@ async def all_acts(world, rows, clients):
         await act_steady(world, spans)
         await act_kill(world, spans, criteria)
         await act_restart(world, spans, criteria)
+        await act_join(world, spans, criteria)
+        await act_leave(world, spans, criteria)
     finally:
         await cancel_all([load])
     await act_check(world, spans, criteria, clients)
@@ -505,9 +524,9 @@ async def all_acts(world, rows, clients):
 
 async def act_start(world):
     world.phase = "starting"
-    for r in world.replicas:
+    for r in world.founders:
         r.start()
-    for r in world.replicas:
+    for r in world.founders:
         await world.until(f"replica {r.number} to answer its clients", lambda r=r: r.up, 15, r.number)
 
 
@@ -523,7 +542,7 @@ async def act_data_set(world, rows, criteria):
 async def act_steady(world, spans):
     world.phase = "steady load"
     await world.for_seconds(1)  # the first second settles; it is not measured
-    spans["before"] = await measured(world, world.options.seconds * 0.3)
+    spans["before"] = await measured(world, world.options.seconds * 0.25)
 
 
 async def act_kill(world, spans, criteria):
@@ -532,8 +551,8 @@ async def act_kill(world, spans, criteria):
     height = max(r.height for r in world.replicas)
     exit_code = victim.kill()
     world.say(f"Replica {victim.number} is killed (SIGKILL) at height {victim.height}.")
-    spans["one down"] = await measured(world, world.options.seconds * 0.4)
-    others_up = all(r.up for r in world.replicas if r is not victim)
+    spans["one down"] = await measured(world, world.options.seconds * 0.3)
+    others_up = all(r.up for r in world.founders if r is not victim)
     later, rate = max(r.height for r in world.replicas), spans["one down"]["commands"]
     criteria.check(f"replica {victim.number} was killed (exit code {exit_code}), and the others stayed up",
                    exit_code == -signal.SIGKILL and not victim.up and others_up)
@@ -544,7 +563,7 @@ async def act_kill(world, spans, criteria):
 async def act_restart(world, spans, criteria):
     victim, goal = world.victim, max(r.height for r in world.replicas)
     world.phase = "catching up"
-    victim.write_config(world.replicas, world.options.chain_id, create=False)  # it must find its own data
+    victim.write_config(world.founders, world.options.chain_id, create=False)  # it must find its own data
     victim.start()
     started = time.monotonic()
     world.say(f"Replica {victim.number} is restarted; the others are at height {goal}.")
@@ -554,7 +573,59 @@ async def act_restart(world, spans, criteria):
     world.say(f"Replica {victim.number} has caught up after {seconds:.1f} s.")
     criteria.check(f"restarted on its own data, it caught up with height {goal} in {seconds:.1f} s", True)
     world.phase = "all are back"
-    spans["after"] = await measured(world, world.options.seconds * 0.3)
+    spans["after"] = await measured(world, world.options.seconds * 0.15)
+
+
+async def change_validator(world, at, replica, power):
+    """Gives a replica a power, through a client of another; returns the height and the new epoch."""
+    answer = (await request_lines(at, [f"VALIDATOR {replica.address} {power}"]))[0]
+    if not answer.startswith("OK "):
+        raise Failure(f"VALIDATOR {replica.number} {power}: {answer}", at.number)
+    world.changes += 1
+    height, epoch = map(int, answer.split()[1:])
+    await world.until(f"all replicas to be in epoch {epoch}",
+                      lambda: all(r.up and r.number_of("epoch") == epoch for r in world.replicas), 20)
+    return height, epoch
+
+
+async def act_join(world, spans, criteria):
+    joiner, goal = world.joiner, max(r.height for r in world.replicas)
+    world.phase = "a fifth comes"
+    joiner.start()
+    await world.until(f"replica {joiner.number} to catch up with height {goal}",
+                      lambda: joiner.up and joiner.height >= goal, 20, joiner.number)
+    was = joiner.status["role"]
+    height, epoch = await change_validator(world, world.founders[1], joiner, 1)
+    world.say(f"Replica {joiner.number}, a {was} so far, is made a validator at height {height}: epoch {epoch}.")
+    world.validators.append(joiner)
+    world.epochs.append(f"epoch {epoch}, from height {height}: {joiner.number} has joined")
+    await world.until(f"replica {joiner.number} to vote", lambda: joiner.number_of("votes") > 0, 20, joiner.number)
+    world.phase = "five validators"
+    spans["five"] = await measured(world, world.options.seconds * 0.15)
+    sets = [r.number_of("validators") for r in world.replicas]
+    rate, proposals = spans["five"]["commands"], joiner.number_of("proposals")
+    criteria.check(f"replica {joiner.number} followed as a listener, joined in epoch {epoch} (validators: {sets}), "
+                   f"has voted {joiner.number_of('votes')} times and proposed {proposals} blocks",
+                   was == "listener" and joiner.status["role"] == "validator" and set(sets) == {VALIDATORS + 1}
+                   and proposals > 0)
+    criteria.check(f"commits went on with five: {rate:.0f} of {world.options.load} commands/s",
+                   rate >= 0.5 * world.options.load)
+
+
+async def act_leave(world, spans, criteria):
+    leaver = world.leaver
+    world.phase = "one leaves"
+    height, epoch = await change_validator(world, world.founders[1], leaver, 0)
+    world.say(f"Replica {leaver.number} is a validator no longer, from height {height} on: epoch {epoch}.")
+    world.validators.remove(leaver)
+    world.epochs.append(f"epoch {epoch}, from height {height}: {leaver.number} has left")
+    votes = leaver.number_of("votes")
+    spans["one left"] = await measured(world, world.options.seconds * 0.15)
+    rate, later = spans["one left"]["commands"], leaver.number_of("votes")
+    criteria.check(f"replica {leaver.number} left in epoch {epoch}, listens, and has voted no more ({votes}, {later})",
+                   leaver.status["role"] == "listener" and later <= votes + 1)
+    criteria.check(f"commits went on without it: {rate:.0f} of {world.options.load} commands/s",
+                   rate >= 0.5 * world.options.load)
 
 
 async def act_check(world, spans, criteria, clients):
@@ -570,7 +641,7 @@ async def act_check(world, spans, criteria, clients):
     changed = repeated = 0
     for client in clients:
         requests, answers = zip(*client.applied) if client.applied else ((), ())
-        again = await request_lines(replicas[(client.at + 1) % REPLICAS], requests)
+        again = await request_lines(world.validator_after(client.at), requests)
         repeated += len(requests)
         changed += sum(a != b for a, b in zip(answers, again))
 
@@ -580,7 +651,8 @@ async def act_check(world, spans, criteria, clients):
     for r in replicas:
         r.status = parse_status((await request_lines(r, ["STATUS"]))[0])
     commands = [int(r.status["commands"]) for r in replicas]
-    expected = world.offered + sum(c.session is not None for c in clients)
+    sessions = sum(c.session is not None for c in clients) + world.changes  # each change opens one of its own
+    expected = world.offered + sessions + world.changes
 
     world.say("")
     print_spans(spans)
@@ -589,11 +661,11 @@ async def act_check(world, spans, criteria, clients):
     criteria.check(f"every command acknowledged is in each replica (missing: {missing})", not any(missing))
     criteria.check(f"{repeated} commands repeated at another replica were answered with their first height",
                    repeated > 0 and changed == 0)
-    criteria.check(f"none was applied twice: {world.offered} writes and {expected - world.offered} sessions, "
-                   f"applied: {commands}", all(count == expected for count in commands))
+    criteria.check(f"none was applied twice: {world.offered} writes, {sessions} sessions and {world.changes} changes "
+                   f"of the validators, applied: {commands}", all(count == expected for count in commands))
     refused = [int(r.status["blocks_refused"]) for r in replicas]
     criteria.check(f"no replica called a block of another invalid ({refused})", not any(refused))
-    criteria.check(f"the state hashes of all four at height {height} are equal",
+    criteria.check(f"the state hashes of all {len(replicas)} at height {height} are equal",
                    all(answer.startswith("OK ") for answer in hashes) and len(set(hashes)) == 1)
 
 
@@ -628,32 +700,33 @@ def print_spans(spans):
 
 def print_replicas(world, height, hashes, missing):
     print(f"{'replica':8} {'height':>8} {'state hash at ' + str(height):34} {'data blocks':>12} {'commands':>9} "
-          f"{'keys':>8} {'time-outs':>10} {'starts':>7} {'missing':>8}")
+          f"{'keys':>8} {'time-outs':>10} {'starts':>7} {'missing':>8} {'epoch':>6}  role")
     for r, answer, count in zip(world.replicas, hashes, missing):
         words = answer.split()
         state_hash = words[2] if words[0] == "OK" else answer
         print(f"{r.number:<8} {r.height:>8} {state_hash:34} {r.status['data_blocks']:>12} "
               f"{r.status['commands']:>9} {r.status['keys']:>8} {r.status['view_timeouts']:>10} {r.starts:>7} "
-              f"{count:>8}")
-    print()
+              f"{count:>8} {r.status['epoch']:>6}  {r.status['role']}")
+    print("\n" + "\n".join(world.epochs) + "\n")
 
 
 # ---- the program -----------------------------------------------------------------------------
 
 
 def prepare(options, directory):
-    ports = free_ports(2 * REPLICAS)
+    count = VALIDATORS + 1  # and the one that joins
+    ports = free_ports(2 * count)
     replicas = [Replica(options.kv, directory, number, ports[2 * number], ports[2 * number + 1])
-                for number in range(REPLICAS)]
+                for number in range(count)]
     for r in replicas:
         r.make_key()
     options.chain_id = random.getrandbits(63)
     for r in replicas:
-        r.write_config(replicas, options.chain_id, create=True)
+        r.write_config(replicas[:VALIDATORS], options.chain_id, create=True)
     genesis = {run([options.kv, "genesis", r.config]).strip() for r in replicas}
     if len(genesis) != 1:
         raise Failure(f"the configurations have different genesis hashes: {genesis}")
-    print(f"Four keys and configurations in {directory}; genesis {genesis.pop()[:16]}...", flush=True)
+    print(f"{count} keys and configurations in {directory}; genesis {genesis.pop()[:16]}...", flush=True)
     return replicas
 
 
@@ -745,7 +818,7 @@ def main():
         report_failure(error, replicas)
     finally:
         tidy_up(replicas, directory, keep)
-    print("\nFour replicas agree." if held else "\nThe demo FAILED.")
+    print("\nFive replicas agree." if held else "\nThe demo FAILED.")
     return 0 if held else 1
 
 

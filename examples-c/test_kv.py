@@ -84,21 +84,21 @@ class Connection:
 
 
 class Cluster:
-    """Replicas in a directory of their own."""
+    """Replicas in a directory of their own; the first `validators` (all, if not said) begin the chain."""
 
-    def __init__(self, count, extra=""):
+    def __init__(self, count, extra="", validators=None):
         self.directory = tempfile.mkdtemp(prefix="hotstuff-test-kv-")
         ports = demo.free_ports(2 * count)
         self.replicas = [demo.Replica(KV, self.directory, i, ports[2 * i], ports[2 * i + 1])
                          for i in range(count)]
-        self.extra = extra
+        self.extra, self.validators = extra, self.replicas[:validators]
         for r in self.replicas:
             r.make_key()
         self.configure(create=True)
 
     def configure(self, create):
         for r in self.replicas:
-            r.write_config(self.replicas, 7, create)
+            r.write_config(self.validators, 7, create)
             with open(r.config) as file:
                 text = file.read()
             overridden = [line.split("=")[0].strip() for line in self.extra.splitlines()]
@@ -188,7 +188,8 @@ class CommandLine(unittest.TestCase):
         for word in ("keygen address check genesis run --log-level --version chain_id key_file data_dir create listen "
                      "client_listen view_timeout_ms max_view_timeout_ms max_idle_ms commit_rule vote_to map_bytes "
                      "block_bytes_max block_commands_max pool_commands_max pool_bytes_max commit_timeout_ms "
-                     "connections_max client_idle_ms validator option.NAME SET DEL GET OPEN HASH STATUS QUIT").split():
+                     "connections_max client_idle_ms max_listeners validator peer option.NAME SET DEL GET VALIDATOR "
+                     "OPEN HASH STATUS QUIT").split():
             self.assertIn(word, done.stdout)
 
     def test_wrong_usage_says_what_and_exits_with_2(self):
@@ -234,7 +235,8 @@ class CommandLine(unittest.TestCase):
     def test_good_configurations(self):
         for text in (GOOD, "# a comment\n\n" + GOOD.replace("\n", "  # why\r\n"), GOOD.replace(" = ", "="),
                      GOOD.rstrip("\n"), GOOD + "option.sync.limit = 10\noption.other = x y\n",
-                     GOOD + "commit_rule = two_chain\nvote_to = next_leader\ncreate = true\n"):
+                     GOOD + "commit_rule = two_chain\nvote_to = next_leader\ncreate = true\n",
+                     GOOD + f"peer = {'cd' * 32} 127.0.0.1:9001\n"):
             done = self.check(text)
             self.assertEqual((done.returncode, done.stderr), (0, ""), text)
 
@@ -269,6 +271,11 @@ class CommandLine(unittest.TestCase):
             (f"validator = {'cd' * 32} 1 h:1 extra", "validator", "expected `address power host:port`"),
             (f"validator = {'cd' * 32} 1 host", "validator", 'instead of host:port is "host"'),
             (f"validator = {ADDRESS.upper()} 1 h:1", "validator", "already on line 6"),
+            ("peer = xyz 127.0.0.1:1", "peer", '64 hexadecimal digits.*the address is "xyz"'),
+            (f"peer = {'cd' * 32}", "peer", "expected `address host:port`"),
+            (f"peer = {'cd' * 32} 1 h:1", "peer", "expected `address host:port`"),
+            (f"peer = {'cd' * 32} host", "peer", 'instead of host:port is "host"'),
+            (f"peer = {ADDRESS} h:1", "peer", "already on line 6"),
         ]
         for text, key, expected, *below in cases:
             with self.subTest(text=text):
@@ -583,6 +590,121 @@ class Connections(WithCluster):
 
 
 # ---- four replicas ---------------------------------------------------------------------------
+
+
+class Validators(WithCluster):
+    """One replica, and changes of the set that it can carry alone."""
+
+    def setUp(self):
+        self.own = self.cluster.replicas[0].address
+
+    def change(self, connection, address, power):
+        """Returns the epoch."""
+        height, epoch = self.ok(connection.ask(f"VALIDATOR {address} {power}"))
+        status = until("the epoch to begin", lambda: self.in_epoch(connection, epoch))
+        self.assertGreaterEqual(int(status["committed_height"]), height)
+        return epoch
+
+    @staticmethod
+    def in_epoch(connection, epoch):
+        status = connection.status()
+        return int(status["epoch"]) >= epoch and status
+
+    def test_powers_change_and_a_validator_that_is_not_there_can_be_added_and_removed(self):
+        c = self.connect()
+        first = self.change(c, self.own, 5)
+        self.assertEqual(self.change(c, ADDRESS, 1), first + 1)
+        self.assertEqual(c.status()["validators"], "2")
+        self.ok(c.ask("SET a b"))
+        self.assertEqual(self.change(c, ADDRESS.upper(), 0), first + 2)
+        self.assertEqual(c.status()["validators"], "1")
+        self.assertEqual(c.ask("GET a"), "VALUE b")
+
+    def test_a_repeated_change_is_answered_with_its_height_and_epoch_and_not_made(self):
+        c = self.connect()
+        session = self.open_session(c)
+        request = f"@{session}:1 VALIDATOR {self.own} 7"
+        first = self.ok(c.ask(request))
+        self.assertEqual(self.ok(c.ask(request)), first)
+        c.send(*[f"@{session}:2 VALIDATOR {self.own} 8"] * 3)
+        second = self.ok(c.answer())
+        self.assertEqual([self.ok(c.answer()) for _ in range(2)], [second] * 2)
+        self.assertEqual(second[1], first[1] + 1)
+
+    def test_changes_in_one_breath_are_all_made(self):
+        c = self.connect()
+        session = self.open_session(c)
+        c.send(*[f"@{session}:{i} VALIDATOR {self.own} {i}" for i in range(1, 5)])
+        answers = [self.ok(c.answer()) for _ in range(4)]
+        self.assertEqual(len({epoch for _, epoch in answers}), 4)  # of one validator: one a block
+
+    def test_what_would_leave_no_set_is_refused(self):
+        c = self.connect()
+        self.assertRegex(c.ask(f"VALIDATOR {self.own} 0"), "^ERR refused")
+        self.assertRegex(c.ask(f"VALIDATOR {ADDRESS} {2 ** 64 - 1}"), "^ERR refused")
+        self.ok(c.ask("SET still here"))
+
+    def test_bad_requests(self):
+        c = self.connect()
+        for words in ("", " ", "x", f"{ADDRESS}", f"{ADDRESS} ", f"{ADDRESS} x", f"{ADDRESS} -1", f"{ADDRESS} 1 2",
+                      f"{ADDRESS}ab 1", f"{ADDRESS[:-1]}g 1", f"{ADDRESS} {2 ** 64}", f"{ADDRESS} 0x1"):
+            with self.subTest(words=words):
+                self.assertRegex(c.ask(f"VALIDATOR {words}"), "^ERR syntax ")
+        self.assertRegex(c.ask(f"@1:1 VALIDATOR {ADDRESS}"), "^ERR syntax ")
+
+
+class JoiningAndLeaving(unittest.TestCase):
+    """Four validators, and a fifth replica that they have never heard of."""
+
+    def setUp(self):
+        self.cluster = Cluster(5, "max_listeners = 2\ncommit_timeout_ms = 20000\n", validators=4)
+        self.addCleanup(self.cluster.remove)
+
+    def change(self, number, power):
+        with self.cluster.connect(1) as c:
+            answer = c.ask(f"VALIDATOR {self.cluster.replicas[number].address} {power}")
+            self.assertRegex(answer, "^OK ")
+            height, epoch = map(int, answer.split()[1:])
+        self.cluster.wait_for_height(height)
+        return epoch
+
+    def status(self, number):
+        with self.cluster.connect(number) as c:
+            return c.status()
+
+    def until_it_is(self, number, role):
+        until(f"replica {number} to be a {role}", lambda: self.status(number)["role"] == role)
+
+    def test_a_fifth_joins_one_leaves_and_all_agree_also_after_a_crash(self):
+        self.cluster.start()
+        with self.cluster.connect(4) as c:
+            self.assertRegex(c.ask("SET a b"), "^ERR listener")
+        self.assertEqual(self.change(4, 1), 1)
+        self.until_it_is(4, "validator")
+        with self.cluster.connect(4) as c:
+            self.assertRegex(c.ask("SET from five"), "^OK ")
+        self.assertEqual(self.change(0, 0), 2)
+        self.until_it_is(0, "listener")
+        with self.cluster.connect(0) as c:
+            self.assertRegex(c.ask("SET a b"), "^ERR listener")
+        for r in self.cluster.replicas:
+            r.kill()
+        self.cluster.configure(create=False)
+        self.cluster.start()
+        with self.cluster.connect(4) as c:
+            answer = c.ask("SET after crash")
+        self.assertRegex(answer, "^OK ")
+        height = answer.split()[1]
+        self.cluster.wait_for_height(int(height))
+        hashes = set()
+        for number, role in enumerate(["listener"] + 4 * ["validator"]):
+            status = self.status(number)
+            self.assertEqual((status["epoch"], status["role"], status["validators"]), ("2", role, "4"))
+            with self.cluster.connect(number) as c:
+                self.assertEqual(c.ask("GET from"), "VALUE five")
+                hashes.add(c.ask(f"HASH {height}"))
+        self.assertEqual(len(hashes), 1)
+        self.assertEqual(self.cluster.stop(), 5 * [0])
 
 
 class FourReplicas(WithCluster):

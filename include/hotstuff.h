@@ -714,6 +714,41 @@ hotstuff_status hotstuff_block_tree_validators(const hotstuff_block_tree *tree,
                                                hotstuff_validator_set **out);
 
 /**
+ * The validators of an epoch, past ones included. [any]
+ *
+ * @param tree   the snapshot
+ * @param epoch  from 0, the genesis's, to the current one
+ * @param out    receives the set: yours, free it with hotstuff_validator_set_free()
+ * @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  that epoch has not begun
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_validators_of(const hotstuff_block_tree *tree,
+                                                  uint64_t epoch,
+                                                  hotstuff_validator_set **out);
+
+/**
+ * The certificate that began an epoch, as canonical bytes: signed by the validators of the epoch
+ * before, it proves that the block which updates them is committed. [any]
+ *
+ * @param tree   the snapshot
+ * @param epoch  from 1 to the current one
+ * @param out    receives the bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  that epoch has not begun, or is the genesis's
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_commit_qc_of(const hotstuff_block_tree *tree,
+                                                 uint64_t epoch,
+                                                 hotstuff_buffer **out);
+
+/**
  * Committed blocks from a height upward. The iterator holds the snapshot: it may outlive
  * hotstuff_block_tree_free(), and the pages stay pinned until it is freed. [any]
  *
@@ -1314,11 +1349,13 @@ typedef struct hotstuff_network_callbacks {
     void (*destroy)(void *userdata);
     /**
      * `peer` is a validator: keep a connection to it. Called when the replica starts, for each
-     * validator but itself, and when a validator is added. The result is ignored. May be NULL.
+     * validator but itself, and for each one added when its epoch begins. The result is ignored.
+     * May be NULL.
      */
     int32_t (*connect)(void *userdata, const hotstuff_validator_address *peer);
     /**
-     * `peer` is a validator no longer. The result is ignored. May be NULL.
+     * `peer` is a validator no longer, and the epoch without it is well under way. It may still
+     * follow the chain, as a listener. The result is ignored. May be NULL.
      */
     int32_t (*disconnect)(void *userdata, const hotstuff_validator_address *peer);
     /**

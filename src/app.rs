@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::types::{
-    Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates, ValidatorSet,
+    Block, BlockHash, BlockHeight, Epoch, QuorumCertificate, StateUpdates, ValidatorSet,
     ValidatorSetUpdates, ViewNumber,
 };
 
@@ -95,4 +95,9 @@ pub trait BlockTreeSnapshot {
     fn highest_qc(&self) -> Result<QuorumCertificate, ReadError>;
     /// The validators of the current epoch.
     fn validator_set(&self) -> Result<ValidatorSet, ReadError>;
+    /// The validators of `epoch`, if it has begun.
+    fn validator_set_of(&self, epoch: Epoch) -> Result<Option<ValidatorSet>, ReadError>;
+    /// The certificate that ended the epoch before `epoch`: who has that epoch's validators can
+    /// verify those of this one with it. None for epoch 0, and if it has not begun.
+    fn commit_qc_of(&self, epoch: Epoch) -> Result<Option<QuorumCertificate>, ReadError>;
 }

@@ -162,6 +162,19 @@ impl Message {
 }
 
 impl ProgressMessage {
+    /// The epoch that it is of: whose validators must have signed it.
+    pub const fn epoch(&self) -> Epoch {
+        match self {
+            ProgressMessage::Propose(Propose { vote, .. })
+            | ProgressMessage::Nudge(Nudge { vote, .. })
+            | ProgressMessage::Vote(vote) => vote.statement.epoch,
+            ProgressMessage::TimeoutVote(timeout) => timeout.epoch,
+            ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => qc.epoch,
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => tc.epoch,
+            ProgressMessage::Wake(wake) => wake.epoch,
+        }
+    }
+
     /// Which kind it is.
     pub const fn kind(&self) -> MessageKind {
         match self {

@@ -15,7 +15,8 @@ pub trait NetworkProvider: Send + Sync {
     /// `peer` is a validator from now on: keep a connection to it.
     fn connect(&self, peer: ValidatorAddress);
 
-    /// `peer` is a validator no longer.
+    /// `peer` is a validator no longer, and the epoch without it is well under way. It may still
+    /// follow the chain, as a listener.
     fn disconnect(&self, peer: ValidatorAddress);
 
     /// Queues `message` for `peer`. Never blocks; may drop it, the protocol sends again.

@@ -56,6 +56,21 @@ fn callbacks_sanitized() {
 }
 
 #[test]
+fn epochs() {
+    plain("epochs", "");
+}
+
+#[test]
+fn epochs_under_valgrind() {
+    under_valgrind("epochs", "");
+}
+
+#[test]
+fn epochs_sanitized() {
+    sanitized("epochs", "");
+}
+
+#[test]
 fn evidence() {
     plain("evidence", "");
 }

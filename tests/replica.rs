@@ -2,6 +2,8 @@
 
 #[path = "replica/cluster.rs"]
 mod cluster;
+#[path = "replica/epochs.rs"]
+mod epochs;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex, OnceLock, Weak};
@@ -228,7 +230,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
     second.statement.block_hash = BlockHash([6; 32]);
     second.signature = key.sign(&Statement::Vote(second.statement).digest(&genesis));
     let mut other_epoch = vote(&key, genesis, 2);
-    other_epoch.statement.epoch = Epoch(1);
+    other_epoch.statement.epoch = Epoch(2); // one of epoch 1 would be held for a while
     let request = SyncRequest {
         highest_committed_block: genesis.as_block_hash(),
         limit: u32::MAX,

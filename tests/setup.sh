@@ -1,7 +1,9 @@
 #!/bin/sh
-# Installs what is missing for `make demo` and `make test`, or names exactly what to install.
-#   tests/setup.sh demo    a C compiler, make's friends, Python
-#   tests/setup.sh test    the same, clang and valgrind
+# Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
+# to install.
+#   tests/setup.sh demo      a C compiler, make's friends, Python
+#   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
 
 purpose=${1:-test}
@@ -54,4 +56,14 @@ fi
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
     echo "setup: $(python3 --version) is too old: Python 3.9 or later is needed" >&2
     exit 1
+fi
+llvm=$(rustc --print sysroot)/lib/rustlib
+if [ "$purpose" = coverage ] && ! ls "$llvm"/*/bin/llvm-cov >/dev/null 2>&1; then
+    if ! command -v rustup >/dev/null 2>&1; then
+        echo "setup: the LLVM tools of $(rustc --version) are missing." >&2
+        echo "           With a Rust from https://rustup.rs: rustup component add llvm-tools" >&2
+        exit 1
+    fi
+    echo "setup: installing llvm-tools"
+    rustup component add llvm-tools
 fi

@@ -251,6 +251,34 @@ fn listeners_are_let_in_up_to_the_limit() {
 }
 
 #[test]
+fn a_listener_becomes_a_validator_and_a_listener_again() {
+    let b = Node::start(
+        7,
+        TcpConfig {
+            max_listeners: 1,
+            ..listening()
+        },
+    );
+    let start = |rank| {
+        let node = Node::start(rank, knowing(TcpConfig::default(), 7, b.local()));
+        node.network.connect(name(7));
+        node
+    };
+    let joining = start(0);
+    b.await_connected(0);
+    b.network.connect(name(0)); // it has joined
+    let other = start(1);
+    b.await_connected(1); // which takes the listener's place that is free now
+    assert_eq!(b.counters(0).disconnects, 0, "it keeps its connection");
+    b.network.disconnect(name(0)); // it has left, and finds no place
+    until("refused", || b.total().refused > 0);
+    drop(other);
+    b.await_connected(0);
+    joining.network.send(name(7), b"may I follow?");
+    b.expect(0, b"may I follow?");
+}
+
+#[test]
 fn a_large_message_does_not_hold_up_a_small_one() {
     let reader = TcpNetwork::open(listening(), key(1)).unwrap();
     reader.connect(name(0));

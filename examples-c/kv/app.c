@@ -113,6 +113,7 @@ static bool gather(void *context, const struct command *waiting) {
     case OUTCOME_DUPLICATE:
     case OUTCOME_STALE:
     case OUTCOME_EXPIRED:
+    case OUTCOME_REFUSED:
     case OUTCOME_UNKNOWN: return true;
     }
     return true;

@@ -36,10 +36,15 @@ const char *command_complaint(const struct command *c) {
         if (c->value_len > VALUE_MAX) return "a value has at most 8192 bytes";
         if (!is_line(c->value, c->value_len)) return "SET needs a value: one line, not empty";
         break;
+    case COMMAND_VALIDATOR:
+        if (c->key_len != ADDRESS_LEN || c->value_len != POWER_LEN)
+            return "VALIDATOR takes an address, 64 hexadecimal digits, and a power, a whole number";
+        break;
     default: return "no such command";
     }
     if (c->key_len > KEY_MAX) return "a key has at most 200 bytes";
-    if (!is_word(c->key, c->key_len)) return "a key is one word without control characters";
+    if (c->kind != COMMAND_VALIDATOR && !is_word(c->key, c->key_len))
+        return "a key is one word without control characters";
     if (c->client == 0) return "a session is named by a number from 1";
     if (c->sequence == 0) return "sequence numbers start at 1";
     return NULL;

@@ -20,6 +20,8 @@
 
 enum {
     KEY_MAX = 200, /* bytes; the database below takes keys of up to about 500 */
+    ADDRESS_LEN = 32,
+    POWER_LEN = 8,
     VALUE_MAX = 8192,
     BLOCK_COMMANDS_MAX = 4096,
     BATCH_HEADER_LEN = 1 + DIGEST_LEN + 4,
@@ -29,9 +31,10 @@ enum {
     BLOCK_BYTES_MIN = BATCH_HEADER_LEN + COMMAND_MAX,
 };
 
-enum command_kind { COMMAND_OPEN = 1, COMMAND_SET = 2, COMMAND_DELETE = 3 };
+enum command_kind { COMMAND_OPEN = 1, COMMAND_SET = 2, COMMAND_DELETE = 3, COMMAND_VALIDATOR = 4 };
 
-/** Keys and values are borrowed. (kind is OPEN, client, sequence) is the identity of a command. */
+/** Keys and values are borrowed. VALIDATOR has an address as its key, and as its value a power: a
+ *  u64, 0 to remove the validator. (kind is OPEN, client, sequence) is the identity of a command. */
 struct command {
     enum command_kind kind;
     uint64_t client;   /**< the session; for OPEN a random number that names the request */

@@ -64,6 +64,8 @@ static const struct key keys[] = {
     {"commit_timeout_ms", NUMBER, AT(commit_timeout_ms), 1, MS_MAX, {0}, "10000",
      "a command that waits longer is answered ERR timeout"},
     {"connections_max", NUMBER, AT(connections_max), 1, 1024, {0}, "64", "clients at a time"},
+    {"max_listeners", NUMBER, AT(max_listeners), 0, 1024, {0}, "0",
+     "replicas of unknown keys that may follow the chain from here"},
     {"client_idle_ms", NUMBER, AT(client_idle_ms), 1, MS_MAX, {0}, "300000",
      "a client that says nothing for so long is sent away"},
 };
@@ -77,7 +79,7 @@ struct reader {
     FILE *complaints;
     struct config *config;
     unsigned seen[KEY_COUNT]; /* the line that set it; 0: none */
-    unsigned option_lines[CONFIG_OPTIONS_MAX], validator_lines[CONFIG_VALIDATORS_MAX];
+    unsigned option_lines[CONFIG_OPTIONS_MAX], peer_lines[CONFIG_PEERS_MAX];
 };
 
 __attribute__((format(printf, 3, 4)))
@@ -135,31 +137,35 @@ static bool set(const struct reader *r, const struct key *key, const char *value
     return true;
 }
 
-static bool add_validator(struct reader *r, char *value) {
-    static const char expected[] =
-        "expected `address power host:port`, the address being 64 hexadecimal digits and the power "
-        "a whole number from 1";
+/* `validator = ADDRESS POWER HOST:PORT`, or `peer = ADDRESS HOST:PORT`. */
+static bool add_peer(struct reader *r, const char *key, char *value) {
+    const bool is_validator = strcmp(key, "validator") == 0;
+    const char *expected =
+        is_validator ? "expected `address power host:port`, the address being 64 hexadecimal digits "
+                       "and the power a whole number from 1"
+                     : "expected `address host:port`, the address being 64 hexadecimal digits";
     struct config *c = r->config;
-    if (c->validator_count == CONFIG_VALIDATORS_MAX)
-        return complain(r, "validator", "at most %d of them", CONFIG_VALIDATORS_MAX);
-    struct config_validator *v = &c->validators[c->validator_count];
+    if (c->peer_count == CONFIG_PEERS_MAX)
+        return complain(r, key, "at most %d of them", CONFIG_PEERS_MAX);
+    struct config_peer *p = &c->peers[c->peer_count];
     char *rest = NULL;
-    const char *address = strtok_r(value, " \t", &rest), *power = strtok_r(NULL, " \t", &rest);
+    const char *address = strtok_r(value, " \t", &rest);
+    const char *power = is_validator ? strtok_r(NULL, " \t", &rest) : "";
     const char *host_port = strtok_r(NULL, " \t", &rest), *extra = strtok_r(NULL, " \t", &rest);
-    if (host_port == NULL || extra != NULL) return complain(r, "validator", "%s", expected);
-    if (strlen(address) != 2 * sizeof v->address.bytes ||
-        !hex_decode(address, v->address.bytes, sizeof v->address.bytes))
-        return complain(r, "validator", "%s; the address is \"%s\"", expected, address);
-    if (!parse_number(power, &v->power) || v->power == 0)
-        return complain(r, "validator", "%s; the power is \"%s\"", expected, power);
+    if (host_port == NULL || extra != NULL) return complain(r, key, "%s", expected);
+    if (strlen(address) != 2 * sizeof p->address.bytes ||
+        !hex_decode(address, p->address.bytes, sizeof p->address.bytes))
+        return complain(r, key, "%s; the address is \"%s\"", expected, address);
+    if (is_validator && (!parse_number(power, &p->power) || p->power == 0))
+        return complain(r, key, "%s; the power is \"%s\"", expected, power);
     if (strrchr(host_port, ':') == NULL)
-        return complain(r, "validator", "%s; instead of host:port is \"%s\"", expected, host_port);
-    strcpy(v->host_port, host_port);
-    for (size_t i = 0; i < c->validator_count; i++)
-        if (memcmp(&c->validators[i].address, &v->address, sizeof v->address) == 0)
-            return complain(r, "validator", "this address is already on line %u",
-                            r->validator_lines[i]);
-    r->validator_lines[c->validator_count++] = r->line;
+        return complain(r, key, "%s; instead of host:port is \"%s\"", expected, host_port);
+    strcpy(p->host_port, host_port);
+    for (size_t i = 0; i < c->peer_count; i++)
+        if (memcmp(&c->peers[i].address, &p->address, sizeof p->address) == 0)
+            return complain(r, key, "this address is already on line %u", r->peer_lines[i]);
+    r->peer_lines[c->peer_count++] = r->line;
+    c->validator_count += is_validator;
     return true;
 }
 
@@ -180,7 +186,7 @@ static bool add_option(struct reader *r, const char *key, const char *value) {
 
 static bool assign(struct reader *r, const char *key, char *value) {
     if (*value == '\0') return complain(r, key, "expected a value after '='");
-    if (strcmp(key, "validator") == 0) return add_validator(r, value);
+    if (strcmp(key, "validator") == 0 || strcmp(key, "peer") == 0) return add_peer(r, key, value);
     if (strncmp(key, "option.", strlen("option.")) == 0) return add_option(r, key, value);
     for (size_t i = 0; i < KEY_COUNT; i++) {
         if (strcmp(key, keys[i].name) != 0) continue;
@@ -286,6 +292,8 @@ void config_describe(FILE *out) {
             fprintf(out, " [%s]\n", k->initial);
     }
     fprintf(out, "  %-20s %s\n", "validator",
-            "ADDRESS POWER HOST:PORT; one line for each, oneself included; required");
+            "ADDRESS POWER HOST:PORT; one line for each of the genesis; required");
+    fprintf(out, "  %-20s %s\n", "peer",
+            "ADDRESS HOST:PORT; a replica that is no validator at first");
     fprintf(out, "  %-20s %s\n", "option.NAME", "any option of the library, by its name");
 }

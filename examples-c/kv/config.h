@@ -10,13 +10,14 @@
 
 enum {
     CONFIG_TEXT_MAX = 1024, /* a line, and so any value in it, with its NUL */
-    CONFIG_VALIDATORS_MAX = 128,
+    CONFIG_PEERS_MAX = 128,
     CONFIG_OPTIONS_MAX = 64,
 };
 
-struct config_validator {
+/* A replica of the chain, oneself included. */
+struct config_peer {
     hotstuff_validator_address address;
-    uint64_t power;
+    uint64_t power; /* in the genesis; 0: no validator at first */
     char host_port[CONFIG_TEXT_MAX];
 };
 
@@ -35,8 +36,9 @@ struct config {
     uint64_t block_bytes_max, block_commands_max;
     uint64_t pool_commands_max, pool_bytes_max;
     uint64_t commit_timeout_ms, connections_max, client_idle_ms;
-    struct config_validator validators[CONFIG_VALIDATORS_MAX];
-    size_t validator_count;
+    uint64_t max_listeners;
+    struct config_peer peers[CONFIG_PEERS_MAX];
+    size_t peer_count, validator_count; /* of all; of those with a power */
     struct config_option options[CONFIG_OPTIONS_MAX];
     size_t option_count;
 };

@@ -81,8 +81,11 @@ static void finish_commands(struct pool *pool, const hotstuff_block *block) {
     hotstuff_bytes data;
     hotstuff_block_data(block, &data);
     if (data.len == 0 || !batch_open(&reader, data.data, data.len)) return;
-    while (batch_next(&reader, &c) == 1)
-        pool_resolve(pool, &c, VERDICT_COMMITTED, hotstuff_block_height(block), c.sequence);
+    while (batch_next(&reader, &c) == 1) {
+        const uint64_t made =
+            c.kind == COMMAND_VALIDATOR ? hotstuff_block_epoch(block) + 1 : c.sequence;
+        pool_resolve(pool, &c, VERDICT_COMMITTED, hotstuff_block_height(block), made);
+    }
 }
 
 static void *follow(void *context) {
@@ -117,9 +120,8 @@ static bool set_validators(hotstuff_config *out, const struct config *c) {
     hotstuff_validator_set *set;
     if (!good(hotstuff_validator_set_new(&set), "validators", NULL)) return false;
     bool fine = true;
-    for (size_t i = 0; i < c->validator_count && fine; i++)
-        fine = good(hotstuff_validator_set_put(set, &c->validators[i].address,
-                                               c->validators[i].power),
+    for (size_t i = 0; i < c->peer_count && fine; i++) /* power 0: only an address */
+        fine = good(hotstuff_validator_set_put(set, &c->peers[i].address, c->peers[i].power),
                     "validator", NULL);
     if (fine) fine = good(hotstuff_config_set_genesis_validators(out, set), "validators", NULL);
     hotstuff_validator_set_free(set);
@@ -175,8 +177,8 @@ static bool add_peers(hotstuff_tcp_config *tcp, const struct config *c,
                       const hotstuff_keypair *key) {
     hotstuff_validator_address self;
     if (!good(hotstuff_keypair_public(key, &self), "key_file", NULL)) return false;
-    for (size_t i = 0; i < c->validator_count; i++) {
-        const struct config_validator *v = &c->validators[i];
+    for (size_t i = 0; i < c->peer_count; i++) {
+        const struct config_peer *v = &c->peers[i];
         if (memcmp(&v->address, &self, sizeof self) == 0) continue;
         if (!good(hotstuff_tcp_config_add_peer(tcp, &v->address, v->host_port), v->host_port,
                   NULL))
@@ -200,6 +202,8 @@ static hotstuff_network *make_network(const struct config *c, const hotstuff_con
     hotstuff_error *err = NULL;
     if (!good(hotstuff_tcp_config_new(&tcp), "network", NULL)) return NULL;
     if (good(hotstuff_tcp_config_set_listen(tcp, c->listen), "listen", NULL) &&
+        good(hotstuff_tcp_config_set_max_listeners(tcp, (uint32_t)c->max_listeners),
+             "max_listeners", NULL) &&
         set_message_limits(tcp, config) && add_peers(tcp, c, key)) {
         hotstuff_status status = hotstuff_network_tcp(tcp, key, &network, &err);
         good(status, c->listen, err); /* if not, network is NULL */
@@ -374,13 +378,21 @@ static void usage(FILE *out) {
 "  SET key value         OK height            after its commit\n"
 "  DEL key               OK height\n"
 "  GET key               VALUE value | NONE   as committed at this replica\n"
+"  VALIDATOR address n   OK height epoch      that replica has power n from this epoch on; 0: none\n"
 "  OPEN [nonce]          OK height session    a session, for requests that can be repeated safely:\n"
-"  @session:sequence SET|DEL ...              is applied once, wherever and however often it is sent\n"
+"  @session:sequence SET|DEL|VALIDATOR ...    is applied once, wherever and however often it is sent\n"
 "  HASH height           OK height state-hash block-hash\n"
 "  STATUS                OK name=value ...\n"
 "  HELP, QUIT\n"
-"Failures: ERR syntax | busy | timeout | stale | expired | listener | stopping | notfound | internal.\n"
-"Clients are not authenticated: keep client_listen on loopback, or behind something that does it.\n"
+"Failures: ERR syntax | busy | timeout | stale | expired | refused | listener | stopping | notfound |\n"
+"internal.\n"
+"Clients are not authenticated: whoever reaches the client port of any validator may write every key,\n"
+"and say who the validators are. Keep client_listen on loopback, or behind something that asks.\n"
+"\n"
+"A validator joins while the chain runs: give it a configuration with the `validator` lines of the\n"
+"others (they are the genesis's) and a `peer` line for itself, start it, let it catch up; then VALIDATOR\n"
+"at one of the others. They let it in if they have its `peer` line, or `max_listeners` above 0. One that\n"
+"is removed goes on as a listener.\n"
 "\n"
 "Exit codes: 0 stopped by SIGINT or SIGTERM, 1 could not start, 2 wrong usage, 3 the replica halted.\n");
 }

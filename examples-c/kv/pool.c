@@ -121,11 +121,11 @@ bool pool_submit(struct pool *p, const struct command *c, struct ticket ticket,
 }
 
 static void finish(struct pool *p, struct item *i, enum verdict verdict, uint64_t height,
-                   uint64_t session) {
+                   uint64_t made) {
     unlink_waiting(p, i);
     i->done.verdict = verdict;
     i->done.height = height;
-    i->done.session = session;
+    i->done.made = made;
     i->next = NULL;
     *p->done_last = i;
     p->done_last = &i->next;
@@ -138,13 +138,13 @@ static void wake(const struct pool *p) {
 }
 
 void pool_resolve(struct pool *p, const struct command *c, enum verdict verdict, uint64_t height,
-                  uint64_t session) {
+                  uint64_t made) {
     bool any = false;
     pthread_mutex_lock(&p->lock);
     for (struct item *i = *bucket_of(p, c), *next; i != NULL; i = next) {
         next = i->next;
         if (!command_same(&i->command, c)) continue;
-        finish(p, i, verdict, height, session);
+        finish(p, i, verdict, height, made);
         any = true;
     }
     pthread_mutex_unlock(&p->lock);

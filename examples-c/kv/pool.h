@@ -29,6 +29,8 @@ enum verdict {
     VERDICT_COMMITTED,
     VERDICT_STALE,
     VERDICT_EXPIRED_SESSION,
+    VERDICT_REFUSED,
+    VERDICT_LISTENER,
     VERDICT_TIMEOUT,
     VERDICT_STOPPED,
 };
@@ -38,7 +40,8 @@ struct done {
     enum command_kind kind;
     uint64_t client; /* of the command */
     enum verdict verdict;
-    uint64_t height, session; /* of a committed command; the session an OPEN made */
+    uint64_t height; /* of a committed command */
+    uint64_t made;   /* the session that an OPEN, the epoch that a VALIDATOR has made */
 };
 
 struct pool;
@@ -52,7 +55,7 @@ bool pool_submit(struct pool *p, const struct command *c, struct ticket ticket,
                  int64_t deadline_ms);
 /** Finishes every waiting command with the identity of `c`. */
 void pool_resolve(struct pool *p, const struct command *c, enum verdict verdict, uint64_t height,
-                  uint64_t session);
+                  uint64_t made);
 /** Finishes every waiting command whose deadline is not after `now_ms`. */
 void pool_expire(struct pool *p, int64_t now_ms, enum verdict verdict);
 /** Takes one finished command; false if there is none. */

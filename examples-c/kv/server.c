@@ -120,8 +120,8 @@ static struct request *new_request(struct connection *c) { return request_at(c, 
 static void say_done(char text[SHORT_MAX], const struct done *d) {
     switch (d->verdict) {
     case VERDICT_COMMITTED:
-        if (d->kind == COMMAND_OPEN)
-            say(text, "OK %" PRIu64 " %" PRIu64, d->height, d->session);
+        if (d->kind == COMMAND_OPEN || d->kind == COMMAND_VALIDATOR)
+            say(text, "OK %" PRIu64 " %" PRIu64, d->height, d->made);
         else
             say(text, "OK %" PRIu64, d->height);
         break;
@@ -130,6 +130,12 @@ static void say_done(char text[SHORT_MAX], const struct done *d) {
         break;
     case VERDICT_EXPIRED_SESSION:
         say(text, "ERR expired the session is gone: %d younger ones were opened", SESSIONS);
+        break;
+    case VERDICT_REFUSED:
+        say(text, "ERR refused there would be no validators, too many, or too much power");
+        break;
+    case VERDICT_LISTENER:
+        say(text, "ERR listener this replica has left the validators: repeat it at one of them");
         break;
     case VERDICT_TIMEOUT:
         say(text, "ERR timeout not committed in time; it may still be: repeat the same sequence");
@@ -262,7 +268,7 @@ static void answer_status(struct server *s, struct connection *c) {
              " bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " messages_rejected=%" PRIu64
              " events_dropped=%" PRIu64,
              p.info.epoch, p.info.view, p.info.committed_height,
-             p.info.role == 0 ? "listener" : "validator", p.info.halted, p.info.highest_qc_view,
+             p.info.role == HOTSTUFF_ROLE_LISTENER ? "listener" : "validator", p.info.halted, p.info.highest_qc_view,
              p.info.sync_target_height, p.validators, p.summary.height, hash_hex,
              p.summary.data_blocks, p.summary.commands, p.summary.keys,
              p.summary.next_session - 1, app_refused(s->app), pool_waiting(s->pool), s->count, p.metrics.proposals,
@@ -288,10 +294,10 @@ static void answer_read(struct server *s, struct connection *c, const char *line
 static void resolve_known(struct server *s, const struct command *c) {
     hotstuff_block_tree *tree;
     enum outcome outcome = OUTCOME_APPLIED;
-    uint64_t height = 0, session = 0;
+    uint64_t height = 0, made = 0;
     hotstuff_status status = hotstuff_replica_snapshot(s->replica, &tree);
     if (status == HOTSTUFF_OK) {
-        status = store_judge(tree, c, &outcome, &height, &session);
+        status = store_judge(tree, c, &outcome, &height, &made);
         hotstuff_block_tree_free(tree);
     }
     if (status != HOTSTUFF_OK) {
@@ -299,22 +305,31 @@ static void resolve_known(struct server *s, const struct command *c) {
                  hotstuff_status_message(status));
         return; /* its deadline still stands */
     }
-    if (outcome == OUTCOME_DUPLICATE) pool_resolve(s->pool, c, VERDICT_COMMITTED, height, session);
+    if (outcome == OUTCOME_DUPLICATE) pool_resolve(s->pool, c, VERDICT_COMMITTED, height, made);
     if (outcome == OUTCOME_STALE) pool_resolve(s->pool, c, VERDICT_STALE, 0, 0);
     if (outcome == OUTCOME_EXPIRED) pool_resolve(s->pool, c, VERDICT_EXPIRED_SESSION, 0, 0);
+    if (outcome == OUTCOME_REFUSED) pool_resolve(s->pool, c, VERDICT_REFUSED, 0, 0);
+}
+
+/* Whether what this replica proposes is heard. */
+static hotstuff_status is_validator(const hotstuff_replica *replica, bool *out) {
+    hotstuff_replica_info info;
+    hotstuff_replica_info_init(&info, sizeof info);
+    hotstuff_status status = hotstuff_replica_get_info(replica, &info);
+    *out = status == HOTSTUFF_OK && info.role == HOTSTUFF_ROLE_VALIDATOR;
+    return status;
 }
 
 /* Puts a command into the pool; if it does not go, says why and returns false. */
 static bool submit(struct server *s, const struct command *command, struct ticket ticket,
                    char refusal[SHORT_MAX]) {
-    hotstuff_replica_info info;
-    hotstuff_replica_info_init(&info, sizeof info);
-    hotstuff_status status = hotstuff_replica_get_info(s->replica, &info);
+    bool may_propose;
+    hotstuff_status status = is_validator(s->replica, &may_propose);
     if (status != HOTSTUFF_OK) {
         say_failure(refusal, status);
         return false;
     }
-    if (info.role == 0) {
+    if (!may_propose) {
         say(refusal, "ERR listener this replica proposes nothing: ask a validator");
         return false;
     }
@@ -420,7 +435,7 @@ static void take_open(struct server *s, struct connection *c, const char *argume
         answer_now(c, "ERR syntax the nonce of OPEN is 1 to 16 hexadecimal digits, not all 0");
 }
 
-/* SET and DEL. False: the line must wait. */
+/* SET, DEL and VALIDATOR. False: the line must wait. */
 static bool take_write(struct server *s, struct connection *c, struct command *command) {
     if (c->reading > 0) return false; /* an earlier read must not see a later write */
     if (command->client != 0) {
@@ -442,6 +457,22 @@ static bool take_write(struct server *s, struct connection *c, struct command *c
     return true;
 }
 
+/* Turns the words of a VALIDATOR command into bytes; leaves it without a key if they are wrong. */
+static void parse_change(struct command *command, uint8_t bytes[ADDRESS_LEN + POWER_LEN]) {
+    const char *address = (const char *)command->key, *power = (const char *)command->value;
+    char *end;
+    errno = 0;
+    const uint64_t number = strtoull(power, &end, 10);
+    const bool good = command->key_len == 2 * ADDRESS_LEN &&
+                      hex_decode(address, bytes, ADDRESS_LEN) && *power >= '0' && *power <= '9' &&
+                      *end == '\0' && errno == 0;
+    put_u64(bytes + ADDRESS_LEN, number);
+    command->key = bytes;
+    command->key_len = good ? ADDRESS_LEN : 0;
+    command->value = bytes + ADDRESS_LEN;
+    command->value_len = POWER_LEN;
+}
+
 /* A write, or false for anything else; *waits: its line must be taken again later. The line is not
  * changed, so that it can be. */
 static bool try_write(struct server *s, struct connection *c, const char *line, bool *waits) {
@@ -460,16 +491,20 @@ static bool try_write(struct server *s, struct connection *c, const char *line, 
         command.kind = COMMAND_SET;
     else if (strncmp(line, "DEL ", 4) == 0)
         command.kind = COMMAND_DELETE;
+    else if (strncmp(line, "VALIDATOR ", 10) == 0)
+        command.kind = COMMAND_VALIDATOR;
     else if (name[0] != '\0')
-        answer_now(c, "ERR syntax after @session:sequence comes SET or DEL");
+        answer_now(c, "ERR syntax after @session:sequence comes SET, DEL or VALIDATOR");
     if (command.kind == 0) return name[0] != '\0';
 
-    const char *key = line + 4, *value = key + strcspn(key, " ");
+    const char *key = strchr(line, ' ') + 1, *value = key + strcspn(key, " ");
     command.key = (const uint8_t *)key;
     command.key_len = (size_t)(value - key);
     if (*value == ' ') value++;
     command.value = (const uint8_t *)value;
     command.value_len = strlen(value);
+    uint8_t change[ADDRESS_LEN + POWER_LEN];
+    if (command.kind == COMMAND_VALIDATOR) parse_change(&command, change);
     *waits = !take_write(s, c, &command);
     return true;
 }
@@ -498,8 +533,8 @@ static bool take_line(struct server *s, struct connection *c, char *line, size_t
     } else if (strcmp(verb, "OPEN") == 0) {
         take_open(s, c, rest);
     } else if (strcmp(verb, "HELP") == 0) {
-        answer_now(c, "OK SET key value | DEL key | GET key | OPEN [nonce] | @session:sequence SET "
-                      "key value | HASH height | STATUS | QUIT");
+        answer_now(c, "OK SET key value | DEL key | GET key | VALIDATOR address power | OPEN [nonce] "
+                      "| @session:sequence SET key value | HASH height | STATUS | QUIT");
     } else if (strcmp(verb, "QUIT") == 0 && bare) {
         answer_now(c, "OK bye");
         c->eof = true;
@@ -626,7 +661,7 @@ static struct connection *find_connection(const struct server *s, uint64_t id) {
 static void session_opened(struct connection *c, const struct done *d) {
     c->opening = false;
     if (d->verdict == VERDICT_COMMITTED) {
-        c->session = d->session;
+        c->session = d->made;
         c->next_sequence = 1;
     } else {
         say_done(c->open_failed, d);
@@ -740,6 +775,13 @@ static void drain_wake(const struct server *s) {
     while (read(s->wake_fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {}
 }
 
+/* Gives the commands back that wait at a replica which proposes no more. */
+static void give_up_if_listener(struct server *s) {
+    bool may_propose;
+    if (is_validator(s->replica, &may_propose) == HOTSTUFF_OK && !may_propose)
+        pool_expire(s->pool, INT64_MAX, VERDICT_LISTENER);
+}
+
 /* Says that there is work: for new commands at once, and again while any wait, because a block that
  * held them may have been abandoned. */
 static void notify_if_due(struct server *s, int64_t now_ms) {
@@ -748,6 +790,7 @@ static void notify_if_due(struct server *s, int64_t now_ms) {
     if (!s->submitted && !again) return;
     s->submitted = false;
     s->notified_ms = now_ms;
+    if (again) give_up_if_listener(s);
     hotstuff_status status = hotstuff_replica_notify(s->replica);
     if (status != HOTSTUFF_OK)
         log_line(HOTSTUFF_LOG_WARN, "kv", "notify: %s", hotstuff_status_message(status));

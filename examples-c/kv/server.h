@@ -9,18 +9,21 @@
  *   DEL key                OK height
  *   GET key                VALUE value | NONE    as this replica has committed it, with every
  *                                                earlier write of the connection and no later one
+ *   VALIDATOR address n    OK height epoch       that replica has power n from that epoch on; 0
+ *                                                removes it
  *   OPEN [nonce]           OK height session     the nonce, 1 to 16 hexadecimal digits, makes the
  *                                                request safe to repeat
- *   @session:sequence SET|DEL ...                safe to repeat, at any replica: applied once, and
+ *   @session:sequence SET|DEL|VALIDATOR ...      safe to repeat, at any replica: applied once, and
  *                                                answered with the height where it was
  *   HASH height            OK height state-hash block-hash
  *   STATUS                 OK name=value ...
  *   HELP, QUIT
  *
- * A SET without @ belongs to a session that the server opens for the connection. Every failure is
- * "ERR word explanation": syntax, busy, timeout, stale, expired, listener, stopping, notfound,
- * internal. After `timeout` and `stopping` the outcome is unknown: repeat the same (session,
- * sequence). After `busy` the request was not taken.
+ * A write without @ belongs to a session that the server opens for the connection. Every failure is
+ * "ERR word explanation": syntax, busy, timeout, stale, expired, refused, listener, stopping,
+ * notfound, internal. After `timeout`, `stopping` and `listener` the outcome is unknown: repeat the
+ * same (session, sequence), after the last two at another replica. After `busy` the request was not
+ * taken.
  *
  * Bounds: the length of a line, PIPELINE_MAX requests under way in a connection (then it is read
  * no further), the answers it has not fetched, the number of connections, the pool.

@@ -25,6 +25,7 @@ enum {
     CHUNK_LEN = 64 * 1024,
 };
 _Static_assert((TABLE_LEN & (TABLE_LEN - 1)) == 0, "the table is masked");
+_Static_assert(ADDRESS_LEN == HOTSTUFF_VALIDATOR_ADDRESS_LEN, "addresses are copied");
 _Static_assert(CHUNK_LEN >= STATE_KEY_MAX + VALUES_MAX, "any allocation fits in a chunk");
 
 /* ---- records -------------------------------------------------------------------------------- */
@@ -125,23 +126,57 @@ static enum outcome judge_sequence(const uint8_t *window, uint64_t sequence) {
     return sequence < applied ? OUTCOME_STALE : OUTCOME_APPLIED;
 }
 
+/* What becomes of the set. If it is refused, the set is unchanged. */
+static enum outcome change_validators(hotstuff_validator_set *set, const struct command *c) {
+    hotstuff_validator_address address;
+    memcpy(address.bytes, c->key, ADDRESS_LEN);
+    const uint64_t total = hotstuff_validator_set_total_power(set);
+    if (hotstuff_validator_set_put(set, &address, take_u64(c->value)) != HOTSTUFF_OK)
+        return OUTCOME_REFUSED;
+    if (hotstuff_validator_set_len(set) > 0) return OUTCOME_APPLIED;
+    /* It was the only one, and so had all the power. */
+    if (hotstuff_validator_set_put(set, &address, total) != HOTSTUFF_OK) return OUTCOME_FAILED;
+    return OUTCOME_REFUSED;
+}
+
+static hotstuff_status judge_validator(const hotstuff_block_tree *tree, const struct command *c,
+                                       enum outcome *out) {
+    hotstuff_validator_set *set;
+    hotstuff_status status = hotstuff_block_tree_validators(tree, &set);
+    if (status != HOTSTUFF_OK) return status;
+    *out = change_validators(set, c);
+    hotstuff_validator_set_free(set);
+    return HOTSTUFF_OK;
+}
+
+/* The epoch that the block at `height`, which changes the validators, begins. */
+static hotstuff_status epoch_after(const hotstuff_block_tree *tree, uint64_t height,
+                                   uint64_t *epoch) {
+    hotstuff_block *block;
+    hotstuff_status status = hotstuff_block_tree_block_at(tree, height, &block);
+    if (status != HOTSTUFF_OK) return status;
+    *epoch = hotstuff_block_epoch(block) + 1;
+    hotstuff_block_free(block);
+    return HOTSTUFF_OK;
+}
+
 static hotstuff_status judge_open(const hotstuff_block_tree *tree, uint64_t nonce,
-                                  enum outcome *out, uint64_t *height, uint64_t *session) {
+                                  enum outcome *out, uint64_t *height, uint64_t *made) {
     uint8_t key[9], record[OPENED_LEN];
     hotstuff_status status =
         read_record(tree, key, opened_key(key, nonce), record, sizeof record);
     if (status != HOTSTUFF_OK && status != HOTSTUFF_E_NOT_FOUND) return status;
     *out = status == HOTSTUFF_OK ? OUTCOME_DUPLICATE : OUTCOME_APPLIED;
     if (status == HOTSTUFF_OK) {
-        *session = take_u64(record);
+        *made = take_u64(record);
         *height = take_u64(record + 8);
     }
     return HOTSTUFF_OK;
 }
 
 hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct command *c,
-                            enum outcome *out, uint64_t *height, uint64_t *session) {
-    if (c->kind == COMMAND_OPEN) return judge_open(tree, c->client, out, height, session);
+                            enum outcome *out, uint64_t *height, uint64_t *made) {
+    if (c->kind == COMMAND_OPEN) return judge_open(tree, c->client, out, height, made);
     struct summary summary;
     hotstuff_status status = store_summary(tree, &summary);
     if (status != HOTSTUFF_OK) return status;
@@ -154,7 +189,9 @@ hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct comman
     const uint8_t *window = window_of(record, c->sequence);
     *out = judge_sequence(window, c->sequence);
     if (*out == OUTCOME_DUPLICATE) *height = take_u64(window + 8);
-    return HOTSTUFF_OK;
+    if (c->kind != COMMAND_VALIDATOR) return HOTSTUFF_OK;
+    if (*out == OUTCOME_DUPLICATE) return epoch_after(tree, *height, made);
+    return *out == OUTCOME_APPLIED ? judge_validator(tree, c, out) : HOTSTUFF_OK;
 }
 
 static hotstuff_status read_history(const hotstuff_block_tree *tree, uint64_t number,
@@ -227,6 +264,12 @@ struct execution {
     uint64_t height;
     struct summary summary;
     hotstuff_status error;
+    hotstuff_validator_set *validators; /* NULL until the block changes them */
+    struct change {
+        hotstuff_validator_address address;
+        uint64_t power;
+    } changes[CHANGES_PER_BLOCK];
+    size_t change_count;
     uint8_t table_secret[DIGEST_KEY_LEN]; /* so that nobody can choose colliding keys */
     struct chunk *chunks, *current;       /* kept from block to block */
     size_t entry_count;
@@ -251,6 +294,7 @@ void execution_free(struct execution *e) {
         next = c->next;
         free(c);
     }
+    hotstuff_validator_set_free(e->validators);
     free(e);
 }
 
@@ -260,6 +304,9 @@ hotstuff_status execution_begin(struct execution *e, const hotstuff_block_tree *
     e->height = height;
     e->error = HOTSTUFF_OK;
     e->entry_count = 0;
+    hotstuff_validator_set_free(e->validators);
+    e->validators = NULL;
+    e->change_count = 0;
     memset(e->table, 0, sizeof e->table);
     e->current = e->chunks;
     if (e->current != NULL) e->current->used = 0;
@@ -408,6 +455,13 @@ static enum outcome find_window(struct execution *e, const struct command *c,
     return judge_sequence(*window, c->sequence);
 }
 
+static void fill_window(const struct execution *e, const struct command *c, struct entry *session,
+                        uint8_t *window) {
+    put_u64(window, c->sequence);
+    put_u64(window + 8, e->height);
+    session->changed = true;
+}
+
 static enum outcome apply_write(struct execution *e, const struct command *c) {
     struct entry *session;
     uint8_t *window, key[STATE_KEY_MAX];
@@ -422,16 +476,35 @@ static enum outcome apply_write(struct execution *e, const struct command *c) {
         return OUTCOME_FAILED;
     e->summary.keys += will_be;
     e->summary.keys -= was;
-    put_u64(window, c->sequence);
-    put_u64(window + 8, e->height);
-    session->changed = true;
+    fill_window(e, c, session, window);
+    return OUTCOME_APPLIED;
+}
+
+static enum outcome apply_validator(struct execution *e, const struct command *c) {
+    struct entry *session;
+    uint8_t *window;
+    enum outcome outcome = find_window(e, c, &session, &window);
+    if (outcome != OUTCOME_APPLIED) return outcome;
+    if (e->change_count == CHANGES_PER_BLOCK) return OUTCOME_FULL;
+    for (size_t i = 0; i < e->change_count; i++)
+        if (memcmp(e->changes[i].address.bytes, c->key, ADDRESS_LEN) == 0) return OUTCOME_FULL;
+    if (e->validators == NULL)
+        e->error = hotstuff_block_tree_validators(e->tree, &e->validators);
+    if (e->error != HOTSTUFF_OK) return OUTCOME_FAILED;
+    outcome = change_validators(e->validators, c);
+    if (outcome != OUTCOME_APPLIED) return outcome;
+    struct change *change = &e->changes[e->change_count++];
+    memcpy(change->address.bytes, c->key, ADDRESS_LEN);
+    change->power = take_u64(c->value);
+    fill_window(e, c, session, window);
     return OUTCOME_APPLIED;
 }
 
 enum outcome execution_apply(struct execution *e, const struct command *c, uint64_t *session) {
     if (!has_room(e)) return OUTCOME_FULL;
-    enum outcome outcome =
-        c->kind == COMMAND_OPEN ? apply_open(e, c, session) : apply_write(e, c);
+    enum outcome outcome = c->kind == COMMAND_OPEN        ? apply_open(e, c, session)
+                           : c->kind == COMMAND_VALIDATOR ? apply_validator(e, c)
+                                                          : apply_write(e, c);
     if (outcome == OUTCOME_APPLIED) e->summary.commands++;
     return outcome;
 }
@@ -454,6 +527,8 @@ hotstuff_status execution_finish(struct execution *e, hotstuff_updates *out, dig
     hotstuff_status status = HOTSTUFF_OK;
     for (size_t i = 0; i < e->entry_count && status == HOTSTUFF_OK; i++)
         if (e->entries[i].changed) status = write_entry(e, &e->entries[i], out);
+    for (size_t i = 0; i < e->change_count && status == HOTSTUFF_OK; i++)
+        status = hotstuff_updates_set_validator(out, &e->changes[i].address, e->changes[i].power);
     if (status != HOTSTUFF_OK) return status;
 
     e->summary.data_blocks++;

@@ -20,6 +20,9 @@
  * n - SESSIONS, which is then EXPIRED. Numbers are never used again, so nothing that an expired
  * session asked for can be applied a second time; its client opens another.
  *
+ * VALIDATORS are no part of this state: a VALIDATOR command is handed on to the library, which keeps
+ * the set, with the block that holds it.
+ *
  * The STATE HASH is a digest of the summary, which holds the sum of the digests of all "d", "s" and
  * "o" pairs: equal contents, equal hash.
  */
@@ -32,6 +35,9 @@
 #include "digest.h"
 
 enum { SESSIONS = 4096, WINDOW = 16, HISTORY = 4096 };
+/** Validators that one block may change; more wait for the next block, and so does a second change
+ *  of the same one. */
+enum { CHANGES_PER_BLOCK = 16 };
 
 enum outcome {
     OUTCOME_APPLIED,
@@ -39,6 +45,7 @@ enum outcome {
     OUTCOME_STALE,     /**< overtaken by sequence + WINDOW: applied long ago, or never */
     OUTCOME_EXPIRED,   /**< its session is gone: applied long ago, or never */
     OUTCOME_UNKNOWN,   /**< no such session yet */
+    OUTCOME_REFUSED,   /**< no validators would be left, or too many, or too much power */
     OUTCOME_FULL,      /**< the execution holds all it can: propose the rest later */
     OUTCOME_FAILED,    /**< storage or memory; execution_error() says what */
 };
@@ -57,9 +64,9 @@ digest store_hash(const struct summary *s);
 hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, size_t key_len,
                           hotstuff_buffer **out);
 /** What would become of `c` on this snapshot (APPLIED: it is new). DUPLICATE also tells where it
- *  was applied, and the session that an OPEN made. */
+ *  was applied, and what it made: the session of an OPEN, the epoch of a VALIDATOR. */
 hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct command *c,
-                            enum outcome *out, uint64_t *height, uint64_t *session);
+                            enum outcome *out, uint64_t *height, uint64_t *made);
 /** The state hash after block `height`, if it is among the last HISTORY data blocks; else
  *  HOTSTUFF_E_NOT_FOUND. The caller has checked that `height` is committed. */
 hotstuff_status store_hash_at(const hotstuff_block_tree *tree, uint64_t height, digest *out);

@@ -12,10 +12,11 @@ use crate::types::{
 
 use super::{Algorithm, Event, To};
 
-/// A peer that has failed is not asked for as long as that has cost, doubled with each failure in a
-/// row: these are the least and the longest pause.
-const BACK_OFF_MIN: Duration = Duration::from_millis(50);
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// A peer that has failed is not asked for as long as that has cost, at least this part of the base
+/// time-out, doubled with each failure in a row up to so many of them: whoever was cut off for long
+/// is not to wait for long once it is over.
+const BACK_OFF_DIVISOR: u32 = 16;
+const BACK_OFF_MAX: u32 = 2;
 
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.
 const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
@@ -191,7 +192,7 @@ impl Sync {
     }
 
     /// The request in flight was in vain.
-    fn fail(&mut self, peer: ValidatorAddress, now: Time) {
+    fn fail(&mut self, peer: ValidatorAddress, now: Time, base_timeout: Duration) {
         let failures = self
             .back_off
             .get(&peer)
@@ -201,9 +202,9 @@ impl Sync {
             .take()
             .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
         let pause = cost
-            .max(BACK_OFF_MIN)
+            .max(base_timeout / BACK_OFF_DIVISOR)
             .saturating_mul(1 << failures.min(16))
-            .min(BACK_OFF_MAX);
+            .min(cost.max(base_timeout.saturating_mul(BACK_OFF_MAX)));
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
@@ -372,7 +373,7 @@ impl Algorithm {
     }
 
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
-        self.sync.fail(peer, self.now);
+        self.sync.fail(peer, self.now, self.base_timeout());
         self.events.push(Event::SyncFailed { peer, why });
     }
 

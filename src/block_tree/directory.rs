@@ -229,7 +229,7 @@ fn exists(directory: &Path, name: &str) -> Result<bool, StorageError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DataFile {
     Missing,
-    /// Less than LMDB's first two pages: creation was interrupted.
+    /// Nothing, or LMDB's first two pages in part: creation was interrupted.
     Unfinished,
     /// As long as its meta pages say; the pages in use have so many bytes.
     Whole {
@@ -310,16 +310,12 @@ fn inspect(path: &Path) -> Result<DataFile, StorageError> {
         };
     }
     file.read_exact_at(&mut first, 0).map_err(fail)?;
-    if first.iter().all(|byte| *byte == 0) && is_zero(&file).map_err(fail)? {
+    if is_unfinished(&file, length).map_err(fail)? {
         return Ok(DataFile::Unfinished);
     }
     let first = MetaPage::read(&first).map_err(foreign)?;
     if length < 2 * first.page_bytes {
-        return if first.transaction == 0 {
-            Ok(DataFile::Unfinished)
-        } else {
-            Err(damaged(format!("it is cut off after {length} bytes")))
-        };
+        return Err(damaged(format!("it is cut off after {length} bytes")));
     }
     let mut second = [0; META_BYTES];
     file.read_exact_at(&mut second, first.page_bytes)
@@ -345,13 +341,26 @@ fn inspect(path: &Path) -> Result<DataFile, StorageError> {
     })
 }
 
-fn is_zero(file: &File) -> io::Result<bool> {
-    // LMDB writes its first two pages at once; anything longer has been in use.
+/// Whether nothing was ever committed: LMDB's first write, of both meta pages, or what a power
+/// failure has left of it. They are synced before anything else is written.
+fn is_unfinished(mut file: &File, length: u64) -> io::Result<bool> {
+    if length > 2 * PAGE_BYTES_MAX {
+        return Ok(false);
+    }
     let mut bytes = Vec::new();
-    let mut file = file;
     file.seek(SeekFrom::Start(0))?;
-    file.take(2 * PAGE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes.len() as u64 <= 2 * PAGE_BYTES_MAX && bytes.iter().all(|byte| *byte == 0))
+    file.read_to_end(&mut bytes)?;
+    let page_sizes = (PAGE_BYTES_MIN..=PAGE_BYTES_MAX).filter(|bytes| bytes.is_power_of_two());
+    for at in [0].into_iter().chain(page_sizes) {
+        let Some(page) = bytes.get_mut(at as usize..at as usize + META_BYTES) else {
+            break;
+        };
+        let is_first = |meta: MetaPage| meta.transaction == 0 && [0, meta.page_bytes].contains(&at);
+        if MetaPage::read(page).is_ok_and(is_first) {
+            page.fill(0);
+        }
+    }
+    Ok(bytes.iter().all(|byte| *byte == 0))
 }
 
 /// Whether the file system could take `bytes`, and a little for the trees; true if it does not say.

@@ -14,15 +14,15 @@ use lmdb::{
     Transaction, WriteFlags,
 };
 
-use crate::algorithm::{CommittedHead, Durable, PendingBlock, VotingRecord};
+use crate::algorithm::{CommittedHead, Durable, EpochRecord, PendingBlock, VotingRecord};
 use crate::types::limits::STATE_KEY_BYTES_MAX;
 use crate::types::{
-    codec, BlockHeight, Epoch, Genesis, GenesisHash, QuorumCertificate, Rank, TimeoutCertificate,
+    BlockHeight, Genesis, GenesisHash, QuorumCertificate, Rank, TimeoutCertificate,
 };
 
 use super::directory::{self, Lock, Survey};
 use super::schema::*;
-use super::tables::{epoch_key, Reads, Tables};
+use super::tables::{epoch_name, Reads, Tables};
 use super::{BlockTree, Durability, OnDisk, OpenOptions, Shared, StorageError, SNAPSHOTS_MAX};
 
 impl BlockTree {
@@ -95,7 +95,8 @@ fn connect(
         durability,
         ..
     } = *options;
-    let needed_bytes = directory::used_bytes(&path)?.max(MAP_BYTES_MIN);
+    let used_bytes = directory::used_bytes(&path)?;
+    let needed_bytes = used_bytes.max(MAP_BYTES_MIN);
     if map_bytes < needed_bytes {
         return Err(StorageError::MapTooSmall {
             path,
@@ -105,6 +106,11 @@ fn connect(
     }
     let env = map(&options.data_dir, &path, map_bytes, durability)?;
     let fail = |error| StorageError::lmdb(&path, map_bytes, "opening the tables", error);
+    if used_bytes == 0 {
+        // LMDB writes further pages before it syncs the first two: after a power failure, an
+        // interrupted creation could then not be told from somebody else's file.
+        env.sync(true).map_err(fail)?;
+    }
     let tables = open_tables(&env, &path, fail)?;
     let data_file = fs::OpenOptions::new()
         .write(true)
@@ -248,8 +254,9 @@ fn write_genesis(
         }
         txn.put(state, key, value, flags).map_err(fail)?;
     }
-    let set = codec::encode(&genesis.validator_set);
-    txn.put(sets, &epoch_key(Epoch(0)), &set, flags)
+    let first = EpochRecord::first(genesis.validator_set.clone());
+    let sealed = seal(&epoch_name(first.epoch), &first);
+    txn.put(sets, &first.epoch.0.to_be_bytes(), &sealed, flags)
         .map_err(fail)?;
     let head = CommittedHead {
         hash: shared.genesis.as_block_hash(),
@@ -334,7 +341,7 @@ fn recover(shared: Shared) -> Result<(BlockTree, Durable), StorageError> {
         highest_tc: highest_tc.map(|tc| tc.certificate),
         committed: head,
         pending: pending(&reads, &shared.genesis, &head)?,
-        epochs: reads.epochs()?,
+        epochs: epochs(&reads, &head)?,
         offences: reads.offences()?,
     };
     txn.abort();
@@ -418,6 +425,26 @@ fn plainly(error: StorageError) -> Result<String, StorageError> {
     match error {
         StorageError::Corrupt { record, why, .. } => Ok(format!("{record}: {why}")),
         error => Err(error),
+    }
+}
+
+/// The last epochs. The last of all is the committed chain's, or its end has just begun it.
+fn epochs(
+    reads: &Reads<'_, RoTransaction<'_>>,
+    head: &CommittedHead,
+) -> Result<Vec<EpochRecord>, StorageError> {
+    let epochs = reads.last_epochs()?;
+    let current = match reads.find(head.height, &head.hash)? {
+        Some(found) if found.record()?.header.validator_set_updates.is_some() => {
+            head.rank.epoch.next()
+        }
+        _ => head.rank.epoch,
+    };
+    if epochs.last().map(|last| last.epoch) == Some(current) {
+        Ok(epochs)
+    } else {
+        let why = "the committed chain ends in it, and the records of the epochs elsewhere";
+        Err(StorageError::corrupt(epoch_name(current), why))
     }
 }
 

@@ -14,12 +14,13 @@
 //!                                           there are none, and once committed
 //!  hashes    height (of a run's first)      a run: sorted (8 bytes of hash, height - first)
 //!  state     the app's key                  the app's value, as it is
-//!  sets      epoch                          ValidatorSet
+//!  sets      epoch                          sealed EpochRecord: validator set, Commit QC
 //!  evidence  epoch, validator, kind         Evidence, as it travels: its signatures are its seal
 //! ```
 //!
 //! Numbers in keys are big-endian, so that LMDB's order of bytes is the order of numbers. Records
-//! are `types::codec`'s; a *sealed* one stands behind the SHA-256 of its key and its bytes.
+//! are `types::codec`'s; a *sealed* one stands behind the SHA-256 of its key (of an epoch: its
+//! name) and its bytes.
 //!
 //! A synced transaction costs two flushes and every page it touches, so the layout keeps the pages
 //! of a step few and close together:

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use lmdb::{RoTransaction, Transaction};
 
+use crate::algorithm::EpochRecord;
 use crate::app::{BlockTreeSnapshot, ReadError};
 use crate::evidence::Evidence;
-use crate::types::{Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates, ValidatorSet};
+use crate::types::{
+    Block, BlockHash, BlockHeight, Epoch, QuorumCertificate, StateUpdates, ValidatorSet,
+};
 
 use super::schema::{BlockKey, Kind};
 use super::tables::{Found, Reads};
@@ -37,6 +40,7 @@ impl BlockTreeReader {
             read: OwnedRead::begin(&self.shared)?,
             layers: Vec::new(),
             unwritten: Vec::new(),
+            begun: None,
         })
     }
 
@@ -149,6 +153,8 @@ pub struct Snapshot {
     layers: Vec<Layer>,
     /// Blocks that are in no transaction yet; their data is shared.
     unwritten: Vec<(BlockHash, Block)>,
+    /// An epoch that is in no transaction yet.
+    begun: Option<EpochRecord>,
 }
 
 impl BlockTreeSnapshot for Snapshot {
@@ -186,13 +192,42 @@ impl BlockTreeSnapshot for Snapshot {
     }
 
     fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
-        let mut epochs = self.read(|reads| reads.epochs())?;
-        let last = epochs.pop().expect("there is epoch 0");
-        Ok(last.validator_set)
+        match &self.begun {
+            Some(begun) => Ok(begun.validator_set.clone()),
+            None => self.read(|reads| Ok(reads.last_record()?.validator_set)),
+        }
+    }
+
+    fn validator_set_of(&self, epoch: Epoch) -> Result<Option<ValidatorSet>, ReadError> {
+        Ok(self.epoch_record(epoch)?.map(|record| record.validator_set))
+    }
+
+    fn commit_qc_of(&self, epoch: Epoch) -> Result<Option<QuorumCertificate>, ReadError> {
+        Ok(self
+            .epoch_record(epoch)?
+            .and_then(|record| record.commit_qc))
     }
 }
 
 impl Snapshot {
+    /// The snapshot is of the epoch `begun`, which is in no transaction yet.
+    #[must_use]
+    pub fn in_epoch(mut self, begun: EpochRecord) -> Snapshot {
+        self.begun = Some(begun);
+        self
+    }
+
+    /// The validators of `epoch`, and the Commit QC that began it. `None` if it has not begun.
+    ///
+    /// # Errors
+    /// [`ReadError`], the database's or for a damaged record.
+    pub fn epoch_record(&self, epoch: Epoch) -> Result<Option<EpochRecord>, ReadError> {
+        match &self.begun {
+            Some(begun) if begun.epoch == epoch => Ok(Some(begun.clone())),
+            _ => self.read(|reads| reads.epoch_record(epoch)),
+        }
+    }
+
     /// The value of `key`, where it lies: for callers that need not keep it.
     ///
     /// # Errors
@@ -323,7 +358,7 @@ impl<'txn> Branch<'txn> {
             }
             bytes += size;
             blocks.push(self.reads.block(found)?);
-            last = Some(found.hash());
+            last = Some(found);
         }
         let tail = match last {
             None => Some(self.highest_qc),
@@ -333,7 +368,7 @@ impl<'txn> Branch<'txn> {
                 } else {
                     None
                 };
-                self.certificate_of(&last, height, next)?
+                self.certificate_of(last, next)?
             }
         };
         Ok(Some((blocks, tail.into_iter().collect())))
@@ -411,19 +446,24 @@ impl<'txn> Branch<'txn> {
         })
     }
 
-    /// A certificate of the block `hash` at `height`; `next` follows it on the branch.
+    /// A certificate of `block`; `next` follows it on the branch.
     fn certificate_of(
         &self,
-        hash: &BlockHash,
-        height: BlockHeight,
+        block: Found<'txn>,
         next: Option<Found<'txn>>,
     ) -> Result<Option<QuorumCertificate>, StorageError> {
+        let hash = &block.hash();
+        let header = block.record()?.header;
+        if block.is_committed() && header.validator_set_updates.is_some() {
+            let begun = self.reads.epoch_record(header.epoch.next())?;
+            return Ok(begun.and_then(|begun| begun.commit_qc));
+        }
         if self.highest_qc.block_hash == *hash {
             return Ok(Some(self.highest_qc.clone()));
         }
         let children = match next {
             Some(next) => vec![next],
-            None => self.reads.headers_at(height.next())?,
+            None => self.reads.headers_at(header.height.next())?,
         };
         for child in children {
             let justify = child.record()?.header.justify;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lmdb::{Cursor, Database, Transaction};
 
-use crate::algorithm::{CommittedHead, EpochRecord};
+use crate::algorithm::{CommittedHead, EpochRecord, EPOCHS_KEPT};
 use crate::evidence::{Evidence, Offence};
 use crate::types::{Block, BlockHash, BlockHeight, Data, Epoch, QuorumCertificate};
 
@@ -215,38 +215,43 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
         open_record(format!("evidence {index}"), bytes).map(Some)
     }
 
-    /// The records of all epochs, from 0 on.
-    pub fn epochs(&self) -> Read<Vec<EpochRecord>> {
-        let mut sets: Vec<EpochRecord> = Vec::new();
-        let mut cursor = self
-            .txn
-            .open_ro_cursor(self.shared.tables.sets)
-            .map_err(|error| self.fail(error))?;
-        for item in cursor.iter_start() {
-            let (key, bytes) = item.map_err(|error| self.fail(error))?;
-            let name = format!("validator set of epoch {}", sets.len());
-            let epoch = Epoch(sets.len() as u64);
-            if key != epoch_key(epoch) {
-                return Err(StorageError::corrupt(name, "it is missing"));
-            }
-            let validator_set = open_record(name, bytes)?;
-            sets.push(EpochRecord {
-                epoch,
-                validator_set,
-                commit_qc: None,
-            });
-        }
-        match sets.len() {
-            0 => Err(StorageError::corrupt(
-                "validator set of epoch 0",
-                "it is missing",
-            )),
-            _ => Ok(sets),
-        }
+    /// The last epochs, oldest first, up to [`EPOCHS_KEPT`].
+    pub fn last_epochs(&self) -> Read<Vec<EpochRecord>> {
+        let last = self.last_epoch()?;
+        let first = (last.0 + 1).saturating_sub(EPOCHS_KEPT as u64);
+        (first..=last.0)
+            .map(|epoch| self.known_epoch(Epoch(epoch)))
+            .collect()
+    }
+
+    /// The record of the epoch that has begun last.
+    pub fn last_record(&self) -> Read<EpochRecord> {
+        self.known_epoch(self.last_epoch()?)
+    }
+
+    /// The record of `epoch`, if that has begun.
+    pub fn epoch_record(&self, epoch: Epoch) -> Read<Option<EpochRecord>> {
+        let key = epoch.0.to_be_bytes();
+        let bytes = self.get(self.shared.tables.sets, &key)?;
+        bytes
+            .map(|bytes| unseal(&epoch_name(epoch), bytes))
+            .transpose()
+    }
+
+    fn known_epoch(&self, epoch: Epoch) -> Read<EpochRecord> {
+        let missing = || StorageError::corrupt(epoch_name(epoch), "it is missing");
+        self.epoch_record(epoch)?.ok_or_else(missing)
+    }
+
+    /// Epochs are numbered from 0 without a gap, so their count says which is the last.
+    fn last_epoch(&self) -> Read<Epoch> {
+        let stat = self.txn.stat(self.shared.tables.sets);
+        let count = stat.map_err(|error| self.fail(error))?.entries() as u64;
+        Ok(Epoch(count.saturating_sub(1)))
     }
 }
 
-/// The key of an epoch's validator set.
-pub(super) fn epoch_key(epoch: Epoch) -> [u8; 8] {
-    epoch.0.to_be_bytes()
+/// What the record of an epoch is sealed with, and called in errors.
+pub(super) fn epoch_name(epoch: Epoch) -> String {
+    format!("epoch {epoch}")
 }

@@ -6,15 +6,15 @@
 
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 
-use crate::algorithm::{CommittedHead, Persist, Write};
+use crate::algorithm::{CommittedHead, EpochRecord, Persist, Write};
 use crate::evidence::Evidence;
 use crate::types::{
-    check_state_updates, codec, Block, BlockHash, BlockHeight, QuorumCertificate, StateUpdates,
-    TimeoutCertificate,
+    check_state_updates, codec, Block, BlockHash, BlockHeight, Phase, QuorumCertificate,
+    StateUpdates, TimeoutCertificate, ValidatorSetUpdates,
 };
 
 use super::schema::*;
-use super::tables::Reads;
+use super::tables::{epoch_name, Reads};
 use super::updates::{self, Updates};
 use super::{directory, hashes, BlockTree, Durability, OnDisk, Shared, StorageError};
 
@@ -86,12 +86,17 @@ struct Changed<'a> {
     highest_tc: Option<&'a TimeoutCertificate>,
     committed: Vec<BlockHeight>,
     dropped: Vec<(BlockHeight, BlockHash)>,
+    /// What the head, just committed, changes in the validator set.
+    updates: Option<ValidatorSetUpdates>,
 }
 
 type Done = Result<(), StorageError>;
 
 impl<'a> Step<'a> {
     fn apply(&mut self, write: &'a Write) -> Done {
+        if !matches!(write, Write::ChangeEpoch(_) | Write::DropBlock { .. }) {
+            self.check_epoch()?;
+        }
         match write {
             Write::CastVote(vote) => self.voting_record().voted = Some(*vote),
             Write::TimeOut(rank) => self.voting_record().timed_out = Some((rank.epoch, rank.view)),
@@ -109,7 +114,7 @@ impl<'a> Step<'a> {
             }
             Write::CommitBlock { hash, height } => self.commit(hash, *height)?,
             Write::DropBlock { hash } => self.drop(hash)?,
-            Write::ChangeEpoch(_) => return Err(unfit("epochs are not stored yet".into())),
+            Write::ChangeEpoch(record) => self.change_epoch(record)?,
             Write::KeepEvidence(evidence) => self.keep_evidence(evidence)?,
         }
         Ok(())
@@ -184,11 +189,6 @@ impl<'a> Step<'a> {
                 "block {hash} is to be committed beside the chain"
             )));
         }
-        if header.validator_set_updates.is_some() {
-            return Err(unfit(format!(
-                "block {hash} changes the validators, which is not stored"
-            )));
-        }
         let key = found.key;
         let mut record = found.bytes.to_vec();
         record[HeaderRecord::COMMITTED_AT] = 1;
@@ -201,9 +201,49 @@ impl<'a> Step<'a> {
         };
         self.changed.head = true;
         self.changed.committed.push(height);
+        self.changed.updates = header.validator_set_updates;
         let run_bytes = hashes::extend(&mut self.txn, self.shared, height)?;
         self.growth.put(run_bytes);
         Ok(())
+    }
+
+    /// Begins the epoch that the block just committed asks for.
+    fn change_epoch(&mut self, record: &EpochRecord) -> Done {
+        let EpochRecord {
+            epoch,
+            validator_set,
+            commit_qc,
+        } = record;
+        let Some(updates) = self.changed.updates.take() else {
+            return Err(unfit(format!(
+                "epoch {epoch} begins without a committed block that updates the validators"
+            )));
+        };
+        let CommittedHead { hash, rank, .. } = self.on_disk.head;
+        let last = self.reads().last_record()?;
+        if *epoch != last.epoch.next() || rank.epoch != last.epoch {
+            return Err(unfit(format!(
+                "epoch {epoch} begins with block {hash} of epoch {}, after epoch {}",
+                rank.epoch, last.epoch
+            )));
+        }
+        if last.validator_set.updated(&updates).as_ref() != Ok(validator_set) {
+            let why = format!("epoch {epoch} begins with other validators than block {hash} asks");
+            return Err(unfit(why));
+        }
+        let proves = |qc: &QuorumCertificate| {
+            qc.phase == Phase::Commit && qc.epoch == rank.epoch && qc.block_hash == hash
+        };
+        if !commit_qc.as_ref().is_some_and(proves) {
+            let why = format!("epoch {epoch} begins without the Commit QC of block {hash}");
+            return Err(unfit(why));
+        }
+        let value = seal(&epoch_name(*epoch), record);
+        self.growth.put(value.len());
+        let (sets, key) = (self.shared.tables.sets, epoch.0.to_be_bytes());
+        self.txn
+            .put(sets, &key, &value, WriteFlags::empty())
+            .map_err(|error| self.shared.fail("writing an epoch", error))
     }
 
     fn drop(&mut self, hash: &BlockHash) -> Done {
@@ -249,6 +289,7 @@ impl<'a> Step<'a> {
 
     /// Checks that nothing dangles, and writes the small records.
     fn finish(&mut self) -> Done {
+        self.check_epoch()?;
         self.check_siblings()?;
         self.check_orphans()?;
         if self.changed.voting_record {
@@ -271,6 +312,17 @@ impl<'a> Step<'a> {
         }
         if self.changed.head {
             self.put_sealed(COMMITTED, &Head::from(self.on_disk.head))?;
+        }
+        Ok(())
+    }
+
+    /// A block that updates the validators is followed by its epoch, and by nothing else but the end
+    /// of the blocks beside it.
+    fn check_epoch(&self) -> Done {
+        if self.changed.updates.is_some() {
+            let CommittedHead { hash, .. } = self.on_disk.head;
+            let why = format!("block {hash} updates the validators, and its epoch does not begin");
+            return Err(unfit(why));
         }
         Ok(())
     }

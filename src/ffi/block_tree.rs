@@ -9,7 +9,7 @@ use super::handle::{magic, take, Noun};
 use super::*;
 use crate::app::{BlockTreeSnapshot, ReadError};
 use crate::block_tree::Snapshot;
-use crate::types::{codec, BlockHash, BlockHeight};
+use crate::types::{codec, BlockHash, BlockHeight, Epoch};
 
 /// A consistent view of the chain and of the app's state. It does not change while you hold it.
 ///
@@ -278,6 +278,59 @@ pub unsafe extern "C" fn hotstuff_block_tree_validators(
         // SAFETY: the header's rules: NULL, or a living tree.
         let set = unsafe { read(call, tree, |tree| Ok(tree.validator_set()?)) }?;
         out.give(Mutex::new(set.into()));
+        Ok(())
+    })
+}
+
+/// The validators of an epoch, past ones included. [any]
+///
+/// @param tree   the snapshot
+/// @param epoch  from 0, the genesis's, to the current one
+/// @param out    receives the set: yours, free it with hotstuff_validator_set_free()
+/// @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+/// @retval HOTSTUFF_E_NOT_FOUND  that epoch has not begun
+/// @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+/// @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_block_tree_validators_of(
+    tree: *const hotstuff_block_tree,
+    epoch: u64,
+    out: *mut *mut hotstuff_validator_set,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a place for a pointer.
+        let out = unsafe { call.out(out) }?;
+        // SAFETY: the header's rules: NULL, or a living tree.
+        let set = unsafe { read(call, tree, |tree| Ok(tree.validator_set_of(Epoch(epoch))?)) }?;
+        out.give(Mutex::new(set.ok_or(HOTSTUFF_E_NOT_FOUND)?.into()));
+        Ok(())
+    })
+}
+
+/// The certificate that began an epoch, as canonical bytes: signed by the validators of the epoch
+/// before, it proves that the block which updates them is committed. [any]
+///
+/// @param tree   the snapshot
+/// @param epoch  from 1 to the current one
+/// @param out    receives the bytes: yours, free them with hotstuff_buffer_free()
+/// @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+/// @retval HOTSTUFF_E_NOT_FOUND  that epoch has not begun, or is the genesis's
+/// @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+/// @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_block_tree_commit_qc_of(
+    tree: *const hotstuff_block_tree,
+    epoch: u64,
+    out: *mut *mut hotstuff_buffer,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a place for a pointer.
+        let out = unsafe { call.out(out) }?;
+        // SAFETY: the header's rules: NULL, or a living tree.
+        let qc = unsafe { read(call, tree, |tree| Ok(tree.commit_qc_of(Epoch(epoch))?)) }?;
+        out.give(codec::encode(&qc.ok_or(HOTSTUFF_E_NOT_FOUND)?));
         Ok(())
     })
 }

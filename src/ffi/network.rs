@@ -129,14 +129,16 @@ pub struct hotstuff_network_callbacks {
     /// be NULL.
     pub destroy: Option<unsafe extern "C-unwind" fn(userdata: *mut c_void)>,
     /// `peer` is a validator: keep a connection to it. Called when the replica starts, for each
-    /// validator but itself, and when a validator is added. The result is ignored. May be NULL.
+    /// validator but itself, and for each one added when its epoch begins. The result is ignored.
+    /// May be NULL.
     pub connect: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,
             peer: *const hotstuff_validator_address,
         ) -> i32,
     >,
-    /// `peer` is a validator no longer. The result is ignored. May be NULL.
+    /// `peer` is a validator no longer, and the epoch without it is well under way. It may still
+    /// follow the chain, as a listener. The result is ignored. May be NULL.
     pub disconnect: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,

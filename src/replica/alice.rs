@@ -6,7 +6,8 @@
 //!     --> gather          while nobody waits for it, the step takes in what comes next
 //!     --> persist         one transaction; a failure ends the replica
 //!     --> sign, send      speak-after-persist; own votes are the next inputs
-//!     --> publish         for info, the filter's window, and those who wait for commits
+//!     --> publish         for info, the filter's window, and those who wait for commits; a new
+//!                         epoch's validators before anything is sent to them
 //! ```
 //!
 //! Group commit: a step that speaks is persisted at once. A quiet one that has something to write
@@ -21,7 +22,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use crate::algorithm::{
-    Algorithm, Dispatch, Effect, Event, Input, SignError, Signer, Step, To, Write,
+    Algorithm, Dispatch, Effect, EpochRecord, Event, Input, SignError, Signer, Step, To, Write,
 };
 use crate::app::BlockTreeSnapshot;
 use crate::block_tree::{BlockTree, BlockTreeReader, Unwritten};
@@ -29,6 +30,7 @@ use crate::messages::{Message, ProgressMessage, SyncMessage, Vote};
 use crate::types::{codec, Block, BlockHash, StateUpdate, Time};
 
 use super::app_thread::{no_answer, Question};
+use super::connections::Connections;
 use super::peers::Ticket;
 use super::shared::{Place, Shared};
 use super::Info;
@@ -81,6 +83,7 @@ pub(super) struct Alice {
     pub(super) late: usize,
     /// What a transaction takes, lately.
     pub(super) transaction_time: Duration,
+    pub(super) connections: Connections,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -198,7 +201,10 @@ impl Alice {
         };
         let unwritten: Vec<Unwritten<'_>> = writes.iter().filter_map(unwritten).collect();
         match self.reader.snapshot_at(&parent, &unwritten) {
-            Ok(Some(snapshot)) => {
+            Ok(Some(mut snapshot)) => {
+                if let Some(begun) = writes.iter().rev().find_map(begun) {
+                    snapshot = snapshot.in_epoch(begun.clone());
+                }
                 self.app
                     .try_send(Question { effect, snapshot })
                     .map_err(|refused| match refused {
@@ -234,6 +240,7 @@ impl Alice {
         for vote in inputs.iter().filter_map(own_vote) {
             let _ = self.own_votes.try_send(*vote); // without it, a signature is checked
         }
+        events.iter().for_each(|event| self.follow(event));
         let others = others(&algorithm);
         messages
             .iter()
@@ -242,6 +249,16 @@ impl Alice {
         self.publish(&algorithm);
         self.report(events, unsigned)?;
         Ok(algorithm)
+    }
+
+    /// A new epoch has other validators: the filter is to know them before they are heard.
+    fn follow(&mut self, event: &Event) {
+        if let Event::EpochStarted(record) = event {
+            let network = &*self.shared.network;
+            self.connections.begin_epoch(record, network);
+            self.shared.published.begin_epoch(record.clone());
+            self.shared.wake_filter();
+        }
     }
 
     fn note_transaction(&mut self, took: Duration) {
@@ -268,21 +285,22 @@ impl Alice {
         }
     }
 
-    fn publish(&self, algorithm: &Algorithm) {
+    fn publish(&mut self, algorithm: &Algorithm) {
         let at = algorithm.view();
         let highest_qc = algorithm.highest_qc().rank();
+        let me = self.shared.me;
         let info = Info {
             epoch: at.epoch,
             view: at.view,
             committed_height: algorithm.committed().height,
             highest_qc_view: highest_qc.view,
             sync_target_height: algorithm.sync_target().unwrap_or_default(),
-            is_validator: algorithm.is_validator(),
+            is_validator: me.is_some_and(|me| algorithm.validator_set().contains(&me)),
             is_halted: false,
         };
-        self.shared
-            .published
-            .publish(info, Place { at, highest_qc });
+        let place = Place { at, highest_qc };
+        self.connections.settle(place, &*self.shared.network);
+        self.shared.published.publish(info, place);
         self.shared.waiters.wake();
     }
 
@@ -344,6 +362,13 @@ fn unwritten(write: &Write) -> Option<Unwritten<'_>> {
             block,
             state_updates,
         }),
+        _ => None,
+    }
+}
+
+fn begun(write: &Write) -> Option<&EpochRecord> {
+    match write {
+        Write::ChangeEpoch(record) => Some(record),
         _ => None,
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!   NetworkProvider.receive --+
 //!                             +--> decode --> window --> verify --+--> Alice
-//!   Replica::deliver ---------+                                   +--> sync server
+//!   Replica::deliver ---------+       |                           +--> sync server
+//!                                     +--> early: until the next epoch begins
 //! ```
 //!
 //! Each message pays with its own peer's account: a place in Alice's queue, a turn at the sync
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::algorithm::verify::{Refusal, Verifier};
+use crate::algorithm::verify::{Refusal, Verified, Verifier};
 use crate::algorithm::Input;
 use crate::messages::{
     Message, MessageKind, Nudge, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
     Vote,
 };
-use crate::types::{codec, TimeoutCertificate, ValidatorAddress};
+use crate::types::{codec, Epoch, TimeoutCertificate, ValidatorAddress};
 
 use super::alice::ToAlice;
+use super::early::Early;
 use super::metrics::Reason;
 use super::peers::{Peers, Ticket};
 use super::shared::Shared;
@@ -42,6 +44,9 @@ const RECEIVE_TOO_SOON_MAX: u32 = 8;
 pub(super) struct MessageFilter {
     pub(super) shared: Arc<Shared>,
     pub(super) verifier: Verifier,
+    /// The last epoch whose validators the verifier knows.
+    pub(super) epoch: Epoch,
+    pub(super) early: Early,
     pub(super) peers: Peers,
     pub(super) window: Window,
     pub(super) sync_server: Sender<Job>,
@@ -54,6 +59,7 @@ impl MessageFilter {
     pub(super) fn run(mut self) {
         let mut too_soon = 0;
         while !self.shared.is_stopping() {
+            self.follow_epochs();
             if let Some((from, bytes)) = self.shared.inbox.pop() {
                 too_soon = 0;
                 self.take(from, &bytes);
@@ -78,9 +84,33 @@ impl MessageFilter {
         }
     }
 
-    /// Judges one message, and counts it if it is dropped.
+    /// Learns the epochs that have begun, and judges what has come too early for them.
+    fn follow_epochs(&mut self) {
+        let new = self.shared.published.epochs_after(self.epoch);
+        let Some(last) = new.last() else {
+            return;
+        };
+        self.epoch = last.epoch;
+        self.peers.set_validators(&last.validator_set);
+        self.shared.counters.set_validators(&last.validator_set);
+        for record in new {
+            self.verifier
+                .learn(record.epoch, record.validator_set.clone());
+            self.window.learn(record.epoch, record.validator_set);
+        }
+        for (from, bytes) in self.early.take() {
+            self.judge(from, &bytes);
+        }
+    }
+
+    /// Counts one message, and judges it.
     fn take(&mut self, from: ValidatorAddress, bytes: &[u8]) {
         self.shared.counters.received(bytes.len());
+        self.judge(from, bytes);
+    }
+
+    /// Judges one message, and counts it if it is dropped.
+    fn judge(&mut self, from: ValidatorAddress, bytes: &[u8]) {
         if let Err((kind, reason)) = self.admit(from, bytes) {
             self.shared.counters.reject(from, kind, reason);
             if reason.is_fault() {
@@ -120,6 +150,10 @@ impl MessageFilter {
         message: ProgressMessage,
         bytes: &[u8],
     ) -> Result<(), Reason> {
+        self.follow_epochs();
+        if message.epoch() > self.epoch {
+            return self.of_later_epoch(from, &message, bytes);
+        }
         self.take_own_votes();
         let now = self.shared.clock.now();
         let place = self.shared.published.place();
@@ -138,6 +172,46 @@ impl MessageFilter {
         }
         self.window
             .record(now, place.at, &from, message.message(), bytes);
+        self.pass(Input::Progress { from, message }, ticket)
+    }
+
+    /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends it
+    /// has what is missing here, or lies.
+    fn of_later_epoch(
+        &mut self,
+        from: ValidatorAddress,
+        message: &ProgressMessage,
+        bytes: &[u8],
+    ) -> Result<(), Reason> {
+        if let Some(end) = self.verifier.epoch_end(message) {
+            self.pass_epoch_end(from, end)?;
+        } else if self.peers.account(&from).may_hint(self.shared.clock.now()) {
+            let ticket = self.ticket(&from, 0)?;
+            self.pass(Input::LaterEpoch { peer: from }, ticket)?;
+        }
+        if message.epoch() > self.epoch.next() {
+            return Err(Reason::Refused(Refusal::UnknownEpoch));
+        }
+        self.early.hold(from, bytes);
+        Ok(())
+    }
+
+    /// Passes the Commit QC of this epoch, unless Alice has been given it before.
+    fn pass_epoch_end(
+        &mut self,
+        from: ValidatorAddress,
+        message: Verified<ProgressMessage>,
+    ) -> Result<(), Reason> {
+        let now = self.shared.clock.now();
+        let place = self.shared.published.place();
+        let (certificate, bytes) = (message.message(), codec::encode(message.message()));
+        let novelty = self.window.judge(now, place, &from, certificate, &bytes);
+        if novelty != Ok(Novelty::New) {
+            return Ok(());
+        }
+        let ticket = self.ticket(&from, bytes.len())?;
+        self.window
+            .record(now, place.at, &from, certificate, &bytes);
         self.pass(Input::Progress { from, message }, ticket)
     }
 

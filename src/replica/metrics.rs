@@ -10,7 +10,7 @@ use crate::algorithm::verify::Refusal;
 use crate::algorithm::Event;
 use crate::messages::MessageKind;
 use crate::types::codec::DecodeError;
-use crate::types::ValidatorAddress;
+use crate::types::{ValidatorAddress, ValidatorSet};
 
 /// Lines of the table of rejected messages for peers that are no validators. What comes beyond them
 /// is counted under the address that is all zeros. Validators always have theirs.
@@ -114,15 +114,30 @@ pub(super) struct Counters {
     view_timeouts: Counter,
     evidence_found: Counter,
     rejected_by: Mutex<Table>,
-    validators: BTreeSet<ValidatorAddress>,
 }
 
 /// Rejected messages, line by line.
 #[derive(Default)]
 struct Table {
     lines: BTreeMap<Rejected, u64>,
+    validators: BTreeSet<ValidatorAddress>,
     /// How many of the lines are not validators'.
     strangers: usize,
+}
+
+impl Table {
+    fn count(&mut self, (peer, kind, reason): Rejected, count: u64) {
+        let is_stranger = !self.validators.contains(&peer);
+        let is_new = !self.lines.contains_key(&(peer, kind, reason));
+        let is_full = is_stranger && is_new && self.strangers >= REJECTED_LINES_MAX;
+        self.strangers += usize::from(is_stranger && is_new && !is_full);
+        let peer = if is_full {
+            ValidatorAddress::default()
+        } else {
+            peer
+        };
+        *self.lines.entry((peer, kind, reason)).or_default() += count;
+    }
 }
 
 /// A number that only grows.
@@ -140,10 +155,20 @@ impl Counter {
 }
 
 impl Counters {
-    pub(super) fn new(validators: &[ValidatorAddress]) -> Counters {
-        Counters {
-            validators: validators.iter().copied().collect(),
-            ..Counters::default()
+    pub(super) fn new(validators: &ValidatorSet) -> Counters {
+        let counters = Counters::default();
+        counters.set_validators(validators);
+        counters
+    }
+
+    /// The validators are others from now on. The lines of those who were are strangers' now.
+    pub(super) fn set_validators(&self, validators: &ValidatorSet) {
+        let addresses = validators.members().iter().map(|member| member.address);
+        let mut table = self.table();
+        table.validators = addresses.collect();
+        table.strangers = 0;
+        for (line, count) in std::mem::take(&mut table.lines) {
+            table.count(line, count);
         }
     }
 
@@ -162,17 +187,7 @@ impl Counters {
     /// Counts a dropped message, by peer, kind and reason.
     pub(super) fn reject(&self, peer: ValidatorAddress, kind: Option<MessageKind>, reason: Reason) {
         self.rejected.add(1);
-        let mut table = self.table();
-        let is_stranger = !self.validators.contains(&peer);
-        let is_new = !table.lines.contains_key(&(peer, kind, reason));
-        let is_full = is_stranger && is_new && table.strangers >= REJECTED_LINES_MAX;
-        table.strangers += usize::from(is_stranger && is_new && !is_full);
-        let peer = if is_full {
-            ValidatorAddress::default()
-        } else {
-            peer
-        };
-        *table.lines.entry((peer, kind, reason)).or_default() += 1;
+        self.table().count((peer, kind, reason), 1);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -220,11 +235,14 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Validator;
 
     #[test]
     fn strangers_cannot_crowd_out_a_validators_lines() {
         let validator = ValidatorAddress([7; 32]);
-        let counters = Counters::new(&[validator]);
+        let member = |address| Validator { address, power: 1 };
+        let set = |address| ValidatorSet::new([member(address)]).unwrap();
+        let counters = Counters::new(&set(validator));
         for i in 0..REJECTED_LINES_MAX + 10 {
             let mut address = [1; 32];
             address[..8].copy_from_slice(&i.to_le_bytes());
@@ -242,5 +260,11 @@ mod tests {
             "bytes: muted".into(),
             10
         )));
+        // Whoever is a validator no longer has its line among the strangers'.
+        counters.set_validators(&set(ValidatorAddress([8; 32])));
+        let metrics = counters.metrics();
+        assert!(metrics.rejected_by.len() <= REJECTED_LINES_MAX + 2);
+        let all: u64 = metrics.rejected_by.iter().map(|(_, _, count)| count).sum();
+        assert_eq!(all, metrics.messages_rejected);
     }
 }

@@ -17,6 +17,8 @@
 mod alice;
 mod app_thread;
 mod clock;
+mod connections;
+mod early;
 mod events;
 mod inbox;
 mod message_filter;
@@ -38,7 +40,7 @@ use crossbeam_channel::{bounded, Receiver};
 
 use crate::algorithm::verify::{ed25519, Verifier};
 use crate::algorithm::{
-    Algorithm, Config, Durable, Event, Limits, Signer, Step, SyncConfig, VoteTo,
+    Algorithm, Config, Durable, EpochRecord, Event, Limits, Signer, Step, SyncConfig, VoteTo,
 };
 use crate::app::{App, BlockTreeSnapshot, ReadError};
 use crate::block_tree::{BlockTree, OpenOptions, Snapshot, StorageError};
@@ -49,9 +51,11 @@ use crate::types::*;
 
 use self::alice::{Alice, ToAlice, OWN_VOTES_MAX};
 use self::app_thread::{AppThread, QUESTIONS_MAX};
+use self::connections::Connections;
+use self::early::Early;
 use self::events::Handler;
 use self::message_filter::MessageFilter;
-use self::peers::{in_flight_total, Peers};
+use self::peers::{Peers, IN_FLIGHT_TOTAL};
 use self::shared::{spawn, Place, Role, Shared};
 use self::sync_server::{SyncServer, SYNC_QUEUE_MAX};
 use self::window::Window;
@@ -214,13 +218,12 @@ impl Replica {
         let most = u32::try_from(BLOCKS_PER_RESPONSE_MAX).expect("a small number");
         config.sync.request_limit = config.sync.request_limit.clamp(1, most);
 
-        let validators = validators(&durable);
-        let places = in_flight_total(validators.len()) + QUESTIONS_MAX + CONTROL_PLACES;
-        let (alice, inputs) = bounded(places);
+        let (alice, inputs) = bounded(IN_FLIGHT_TOTAL + QUESTIONS_MAX + CONTROL_PLACES);
         let me = config.signer.as_ref().map(|(address, _)| *address);
         let message_bytes_max = config.genesis.parameters.message_bytes_max();
         let reader = tree.reader();
-        let shared = Shared::new(me, &validators, message_bytes_max, network, reader, alice);
+        let validators = &current(&durable).validator_set;
+        let shared = Shared::new(me, validators, message_bytes_max, network, reader, alice);
         shared
             .published
             .publish(info_at_rest(me, &durable), place_at_rest(&durable));
@@ -260,7 +263,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Starts the threads, and connects to the validators. Once.
+    /// Starts the threads, and connects to the validators: those of now, and those who join later.
+    /// Once.
     ///
     /// # Errors
     /// [`ReplicaError::State`] the second time, and after a stop; [`ReplicaError::Thread`].
@@ -472,11 +476,12 @@ impl Opened {
             inputs,
             on_event,
         } = *self;
-        let validators = validators(&durable);
-        let others = validators
-            .iter()
-            .filter(|address| shared.me != Some(**address));
-        others.for_each(|address| shared.network.connect(*address));
+        let EpochRecord {
+            epoch,
+            ref validator_set,
+            ..
+        } = *current(&durable);
+        let connections = Connections::open(shared.me, validator_set, &*shared.network);
         let (ask, questions) = bounded(QUESTIONS_MAX);
         let (to_sync, requests) = bounded(SYNC_QUEUE_MAX);
 
@@ -509,14 +514,19 @@ impl Opened {
             Ok(())
         })?);
         let (to_filter, own_votes) = crossbeam_channel::bounded(OWN_VOTES_MAX);
+        let mut verifier = Verifier::new(config.genesis.hash(), ed25519);
+        let mut window = Window::new(config.limits.views_ahead_max);
+        for record in &durable.epochs {
+            verifier.learn(record.epoch, record.validator_set.clone());
+            window.learn(record.epoch, record.validator_set.clone());
+        }
         let filter = MessageFilter {
             shared: shared.clone(),
-            verifier: verifier(&config.genesis, &durable),
-            peers: Peers::new(&validators, shared.message_bytes_max),
-            window: Window::new(
-                config.limits.views_ahead_max,
-                config.genesis.validator_set.clone(),
-            ),
+            verifier,
+            epoch,
+            early: Early::new(shared.message_bytes_max),
+            peers: Peers::new(validator_set, shared.message_bytes_max),
+            window,
             sync_server: to_sync,
             own_votes,
         };
@@ -531,6 +541,7 @@ impl Opened {
             own_votes: to_filter,
             late: 0,
             transaction_time: Duration::ZERO,
+            connections,
             buffer: Vec::new(),
         };
         handles.push(spawn(
@@ -561,46 +572,39 @@ fn recover(config: ReplicaConfig, durable: Durable, shared: &Shared) -> Step {
     Algorithm::recover(config, durable, shared.clock.now())
 }
 
-fn verifier(genesis: &Genesis, durable: &Durable) -> Verifier {
-    let mut verifier = Verifier::new(genesis.hash(), ed25519);
-    for record in &durable.epochs {
-        verifier.learn(record.epoch, record.validator_set.clone());
-    }
-    verifier
-}
-
-/// The validators of the last epoch.
-fn validators(durable: &Durable) -> Vec<ValidatorAddress> {
-    let set = durable.epochs.last().map(|last| &last.validator_set);
-    let members = set.map(ValidatorSet::members).unwrap_or_default();
-    members.iter().map(|member| member.address).collect()
+/// The last epoch.
+fn current(durable: &Durable) -> &EpochRecord {
+    durable.epochs.last().expect("there is always an epoch")
 }
 
 /// What is known before the algorithm has recovered.
 fn info_at_rest(me: Option<ValidatorAddress>, durable: &Durable) -> Info {
-    let set = durable.epochs.last().map(|last| &last.validator_set);
+    let set = &current(durable).validator_set;
     let place = place_at_rest(durable);
     Info {
         epoch: place.at.epoch,
         view: place.at.view,
         committed_height: durable.committed.height,
         highest_qc_view: durable.highest_qc.rank().view,
-        is_validator: set.zip(me).is_some_and(|(set, me)| set.contains(&me)),
+        is_validator: me.is_some_and(|me| set.contains(&me)),
         ..Info::default()
     }
 }
 
+/// The view after the last certificate of the epoch. A Commit QC whose block is unknown ends the
+/// epoch only with that block.
 fn place_at_rest(durable: &Durable) -> Place {
+    let epoch = current(durable).epoch;
     let highest_qc = durable.highest_qc.rank();
     let highest_tc = durable.highest_tc.as_ref().map(TimeoutCertificate::rank);
-    let last = highest_tc.map_or(highest_qc, |tc| tc.max(highest_qc));
-    Place {
-        at: Rank {
-            view: last.view.next(),
-            ..last
-        },
-        highest_qc,
-    }
+    let certificates = highest_tc.into_iter().chain([highest_qc]);
+    let of_epoch = certificates.filter(|rank| rank.epoch == epoch);
+    let last = of_epoch.map(|rank| rank.view).max().unwrap_or_default();
+    let at = Rank {
+        epoch,
+        view: last.next(),
+    };
+    Place { at, highest_qc }
 }
 
 fn read_committed(snapshot: &Snapshot, height: BlockHeight) -> Result<CommittedBlock, ReadError> {

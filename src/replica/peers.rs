@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Time, ValidatorAddress};
+use crate::types::limits::VALIDATORS_MAX;
+use crate::types::{Time, ValidatorAddress, ValidatorSet};
 
 /// Listeners with an account of their own; those beyond the maximum share one. Validators always
 /// have one.
@@ -14,17 +15,16 @@ pub(super) const LISTENERS_MAX: usize = 2_048;
 /// Messages of one validator on their way to Alice, or of all listeners together; fewer where there
 /// are many validators.
 pub(super) const IN_FLIGHT_MAX: usize = 256;
-const IN_FLIGHT_MIN: usize = 16;
-/// All places of Alice's queue, unless there are so many validators that their least shares make
-/// it more.
-const IN_FLIGHT_TOTAL: usize = 8_192;
+/// Places of all shares in Alice's queue, however many validators there will be.
+pub(super) const IN_FLIGHT_TOTAL: usize = 8 * (VALIDATORS_MAX + 1);
 /// Bytes of one share: so many messages of the greatest size.
 const IN_FLIGHT_SIZES: usize = 4;
 /// Invalid messages a peer may send in one [`INVALID_WINDOW`]; then it is not heard until the end.
 pub(super) const INVALID_MAX: u32 = 64;
 const INVALID_WINDOW: Duration = Duration::from_secs(1);
-/// Old certificates are passed so rarely for one peer: they only matter to who is far behind.
-const OLD_CERTIFICATE_INTERVAL: Duration = Duration::from_millis(100);
+/// Old certificates, and signs of later epochs, are passed so rarely for one peer: they only matter
+/// to who is far behind.
+const RARE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One peer's account.
 #[derive(Default)]
@@ -34,6 +34,7 @@ pub(super) struct Peer {
     invalid: u32,
     window_began: Time,
     old_certificate: Option<Time>,
+    hint: Option<Time>,
 }
 
 /// All accounts.
@@ -47,15 +48,34 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new(validators: &[ValidatorAddress], message_bytes_max: usize) -> Peers {
-        let account = |address: &ValidatorAddress| (*address, Peer::default());
-        Peers {
-            messages_max: in_flight_max(validators.len()),
+    pub(super) fn new(validators: &ValidatorSet, message_bytes_max: usize) -> Peers {
+        let mut peers = Peers {
+            messages_max: 0,
             bytes_max: message_bytes_max.saturating_mul(IN_FLIGHT_SIZES),
-            accounts: validators.iter().map(account).collect(),
-            validators: validators.len(),
+            accounts: HashMap::new(),
+            validators: 0,
             others: Peer::default(),
+        };
+        peers.set_validators(validators);
+        peers
+    }
+
+    /// The validators are others from now on. Who was one and is not shares the listeners' places;
+    /// what is on its way keeps the place it has.
+    pub(super) fn set_validators(&mut self, validators: &ValidatorSet) {
+        for (address, peer) in &mut self.accounts {
+            let shares = Arc::ptr_eq(&peer.quota, &self.others.quota);
+            match (validators.contains(address), shares) {
+                (true, true) => peer.quota = Arc::default(),
+                (false, false) => peer.quota = self.others.quota.clone(),
+                _ => {}
+            }
         }
+        for member in validators.members() {
+            self.accounts.entry(member.address).or_default();
+        }
+        self.messages_max = in_flight_max(validators.len());
+        self.validators = validators.len();
     }
 
     /// The account that pays for what `address` sends.
@@ -85,12 +105,7 @@ impl Peers {
 
 /// Places of one share in Alice's queue.
 fn in_flight_max(validators: usize) -> usize {
-    (IN_FLIGHT_TOTAL / (validators + 1)).clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX)
-}
-
-/// Places of all shares in Alice's queue.
-pub(super) fn in_flight_total(validators: usize) -> usize {
-    (validators + 1) * in_flight_max(validators)
+    (IN_FLIGHT_TOTAL / (validators + 1)).min(IN_FLIGHT_MAX)
 }
 
 impl Peer {
@@ -110,12 +125,12 @@ impl Peer {
 
     /// Whether an old certificate may pass now; then no other may for a while.
     pub(super) fn may_pass_old_certificate(&mut self, now: Time) -> bool {
-        let waited = |last: Time| now.since(last) >= OLD_CERTIFICATE_INTERVAL;
-        let may = self.old_certificate.is_none_or(waited);
-        if may {
-            self.old_certificate = Some(now);
-        }
-        may
+        is_rare(&mut self.old_certificate, now)
+    }
+
+    /// Whether a message of a later epoch may pass as a sign of it; then no other may for a while.
+    pub(super) fn may_hint(&mut self, now: Time) -> bool {
+        is_rare(&mut self.hint, now)
     }
 
     /// The right to have one sync request answered; `None` while the last one is.
@@ -125,6 +140,14 @@ impl Peer {
             busy: self.sync_busy.clone(),
         })
     }
+}
+
+fn is_rare(last: &mut Option<Time>, now: Time) -> bool {
+    let is_rare = last.is_none_or(|last| now.since(last) >= RARE_INTERVAL);
+    if is_rare {
+        *last = Some(now);
+    }
+    is_rare
 }
 
 #[derive(Default)]
@@ -171,6 +194,7 @@ impl Drop for SyncTurn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Validator;
 
     fn address(i: usize) -> ValidatorAddress {
         let mut bytes = [0; 32];
@@ -180,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_full_share_costs_its_own_peer_only() {
-        let mut peers = Peers::new(&[address(1), address(2)], 1_000);
+        let mut peers = Peers::new(&set(1..=2), 1_000);
         let taken: Vec<_> = std::iter::from_fn(|| peers.ticket(&address(1), 1)).collect();
         assert_eq!(taken.len(), IN_FLIGHT_MAX);
         assert!(peers.ticket(&address(2), 1).is_some());
@@ -192,9 +216,32 @@ mod tests {
         );
     }
 
+    fn set(numbers: impl IntoIterator<Item = usize>) -> ValidatorSet {
+        let member = |i| Validator {
+            address: address(i),
+            power: 1,
+        };
+        ValidatorSet::new(numbers.into_iter().map(member)).unwrap()
+    }
+
+    #[test]
+    fn validators_come_and_go() {
+        let mut peers = Peers::new(&set([1, 2]), 1_000);
+        let listeners: Vec<_> = std::iter::from_fn(|| peers.ticket(&address(3), 1)).collect();
+        assert!(peers.ticket(&address(4), 1).is_none(), "one share for all");
+        peers.set_validators(&set([2, 3]));
+        assert!(peers.ticket(&address(3), 1).is_some(), "a share of its own");
+        assert!(peers.ticket(&address(1), 1).is_none(), "a listener");
+        drop(listeners);
+        assert!(peers.ticket(&address(1), 1).is_some());
+        peers.set_validators(&set(0..VALIDATORS_MAX));
+        let places = (VALIDATORS_MAX + 1) * peers.messages_max;
+        assert!(peers.messages_max > 0 && places <= IN_FLIGHT_TOTAL);
+    }
+
     #[test]
     fn strangers_are_tracked_up_to_a_maximum() {
-        let mut peers = Peers::new(&[address(0)], 1_000);
+        let mut peers = Peers::new(&set(0..1), 1_000);
         for i in 1..LISTENERS_MAX + 100 {
             peers.account(&address(i));
         }

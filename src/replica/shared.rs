@@ -11,16 +11,18 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
 
+use crate::algorithm::{EpochRecord, EPOCHS_KEPT};
 use crate::block_tree::BlockTreeReader;
 use crate::network::NetworkProvider;
-use crate::types::{Rank, ValidatorAddress};
+use crate::types::{Epoch, Rank, ValidatorAddress, ValidatorSet};
 
 use super::alice::ToAlice;
 use super::clock::{self, Clock};
@@ -66,6 +68,9 @@ pub(super) struct Published {
     committed: AtomicU64,
     asked: Mutex<Option<ValidatorAddress>>,
     place: Mutex<(Info, Place)>,
+    /// The number of the last epoch, and the records of the last [`EPOCHS_KEPT`].
+    epoch: AtomicU64,
+    epochs: Mutex<VecDeque<EpochRecord>>,
 }
 
 /// Where Alice is, for the filter's window.
@@ -95,6 +100,31 @@ impl Published {
         self.committed.load(Ordering::SeqCst)
     }
 
+    /// An epoch has begun. Published before anything of it is said, so that no answer comes sooner.
+    pub(super) fn begin_epoch(&self, record: EpochRecord) {
+        let epoch = record.epoch.0;
+        let mut epochs = self.epochs();
+        if epochs.len() == EPOCHS_KEPT {
+            epochs.pop_front();
+        }
+        epochs.push_back(record);
+        self.epoch.store(epoch, Ordering::SeqCst);
+    }
+
+    /// The epochs after `known` that are still kept, oldest first. One atomic load if there is none.
+    pub(super) fn epochs_after(&self, known: Epoch) -> Vec<EpochRecord> {
+        if self.epoch.load(Ordering::SeqCst) <= known.0 {
+            return Vec::new();
+        }
+        let epochs = self.epochs();
+        let new = epochs.iter().filter(|record| record.epoch > known);
+        new.cloned().collect()
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, VecDeque<EpochRecord>> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The one peer whose sync response is awaited. Published before the request is sent.
     pub(super) fn asked(&self, peer: ValidatorAddress) {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
@@ -114,7 +144,7 @@ impl Published {
 impl Shared {
     pub(super) fn new(
         me: Option<ValidatorAddress>,
-        validators: &[ValidatorAddress],
+        validators: &ValidatorSet,
         message_bytes_max: usize,
         network: Arc<dyn NetworkProvider>,
         reader: BlockTreeReader,
@@ -156,12 +186,17 @@ impl Shared {
         self.stopping.load(Ordering::SeqCst)
     }
 
+    /// Makes the filter look around.
+    pub(super) fn wake_filter(&self) {
+        self.inbox.wake();
+        self.network.wake();
+    }
+
     /// Asks all threads to end. Returns at once.
     pub(super) fn request_stop(&self) {
         if !self.stopping.swap(true, Ordering::SeqCst) {
             let _ = self.alice.try_send(ToAlice::Stop); // she looks at the flag, too
-            self.inbox.wake();
-            self.network.wake();
+            self.wake_filter();
         }
         self.waiters.wake();
     }

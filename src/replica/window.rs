@@ -14,7 +14,8 @@
 //!   passed on, and of theirs [`RELAYED_MAX`] variants do.
 //! - A time-out changes while its view lasts (it carries the highest QC of the moment), and is said
 //!   again: [`VARIANTS_MAX`] per signer and view, the same bytes again after [`REPEAT_INTERVAL`].
-//!   Out of the window it only tells who is behind: one in [`REPEAT_INTERVAL`].
+//!   Out of the window it only tells who is behind, like a proposal or a nudge of an epoch that has
+//!   ended: one in [`REPEAT_INTERVAL`].
 //! - A certificate is judged whatever its view; the same bytes again after [`REPEAT_INTERVAL`].
 //!
 //! What has verified and contradicts what its signer has said before is an equivocation: the first
@@ -23,12 +24,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::algorithm::EPOCHS_KEPT;
 use crate::messages::{
     Certificate, MessageKind, Nudge, ProgressMessage, Propose, TimeoutVote, Vote, Wake,
 };
 use crate::types::crypto::sha256;
 use crate::types::{
-    Rank, Time, TimeoutCertificate, Validator, ValidatorAddress, ValidatorSet, VoteStatement,
+    Epoch, Rank, Time, TimeoutCertificate, Validator, ValidatorAddress, ValidatorSet, VoteStatement,
 };
 
 use super::metrics::Reason;
@@ -48,10 +50,10 @@ pub(super) const REPEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// What has been passed on.
 pub(super) struct Window {
     views_ahead_max: u64,
-    /// Whose votes make a quorum; of epoch 0, the only one there is yet.
-    validator_set: ValidatorSet,
+    /// Whose votes make a quorum, by epoch.
+    validator_sets: BTreeMap<Epoch, ValidatorSet>,
     views: BTreeMap<Rank, Said>,
-    /// Time-outs from outside of the window: when the last one passed.
+    /// What only tells who is behind, from outside of the window: when the last one passed.
     outside: BTreeMap<(ValidatorAddress, Route), Time>,
     certificates: VecDeque<(Digest, Time)>,
     pruned_at: Rank,
@@ -102,15 +104,24 @@ pub(super) enum Novelty {
 }
 
 impl Window {
-    pub(super) fn new(views_ahead_max: u64, validator_set: ValidatorSet) -> Window {
+    pub(super) fn new(views_ahead_max: u64) -> Window {
         Window {
             views_ahead_max,
-            validator_set,
+            validator_sets: BTreeMap::new(),
             views: BTreeMap::new(),
             outside: BTreeMap::new(),
             certificates: VecDeque::new(),
             pruned_at: Rank::default(),
         }
+    }
+
+    /// Learns the validators of an epoch, and forgets those of all but the last [`EPOCHS_KEPT`].
+    pub(super) fn learn(&mut self, epoch: Epoch, validator_set: ValidatorSet) {
+        self.validator_sets.insert(epoch, validator_set);
+        while self.validator_sets.len() > EPOCHS_KEPT {
+            self.validator_sets.pop_first();
+        }
+        self.outside.clear(); // bounded by the validators of the epochs kept
     }
 
     /// Whether `message` may still be of use, before anything is known of its signatures.
@@ -131,6 +142,9 @@ impl Window {
                 timeout_certificate,
                 ..
             }) => {
+                if vote.rank().epoch < place.at.epoch {
+                    return self.judge_late(now, from, &vote.voter);
+                }
                 self.inside(place.at, vote.rank())?;
                 let said = self
                     .views
@@ -145,6 +159,9 @@ impl Window {
                 timeout_certificate,
                 ..
             }) => {
+                if vote.rank().epoch < place.at.epoch {
+                    return self.judge_late(now, from, &vote.voter);
+                }
                 self.inside(place.at, vote.rank())?;
                 let said = self
                     .views
@@ -185,6 +202,13 @@ impl Window {
         bytes: &[u8],
     ) {
         match message {
+            ProgressMessage::Propose(Propose { vote, .. })
+            | ProgressMessage::Nudge(Nudge { vote, .. })
+                if vote.rank().epoch < at.epoch =>
+            {
+                let key = (vote.voter, route(from, &vote.voter));
+                self.outside.insert(key, now);
+            }
             ProgressMessage::Vote(vote) => self.record_vote(vote),
             ProgressMessage::Wake(wake) => {
                 self.view(wake_rank(wake)).wakes.insert(wake.validator, ());
@@ -244,9 +268,10 @@ impl Window {
             Some(said) if said == statement => member.power,
             _ => 0,
         };
-        let members = self.validator_set.members();
-        self.validator_set
-            .is_quorum(members.iter().map(power_of).sum())
+        let Some(set) = self.validator_sets.get(&statement.epoch) else {
+            return false;
+        };
+        set.is_quorum(set.members().iter().map(power_of).sum())
     }
 
     /// Remembers a vote that is on its way to Alice, or that is one's own.
@@ -277,19 +302,29 @@ impl Window {
         let rank = timeout_rank(timeout);
         let key = (timeout.validator, route(from, &timeout.validator));
         if let Err(reason) = self.inside(at, rank) {
-            let is_soon = |last: &Time| now.since(*last) < REPEAT_INTERVAL;
-            let repeats = self.outside.get(&key).is_some_and(is_soon);
-            return if repeats {
-                Err(reason)
-            } else {
-                Ok(Novelty::New)
-            };
+            let late = self.judge_late(now, from, &timeout.validator);
+            return late.map_err(|_| reason);
         }
         let variants = self
             .views
             .get(&rank)
             .and_then(|said| said.timeouts.get(&key));
         variants.map_or(Ok(Novelty::New), |variants| variants.judge(now, bytes))
+    }
+
+    /// What is of use only as a sign that `signer` is behind passes rarely.
+    fn judge_late(
+        &self,
+        now: Time,
+        from: &ValidatorAddress,
+        signer: &ValidatorAddress,
+    ) -> Result<Novelty, Reason> {
+        let last = self.outside.get(&(*signer, route(from, signer)));
+        if last.is_some_and(|last| now.since(*last) < REPEAT_INTERVAL) {
+            Err(Reason::LongPast)
+        } else {
+            Ok(Novelty::New)
+        }
     }
 
     fn judge_certificate(
@@ -449,23 +484,30 @@ const fn wake_rank(wake: &Wake) -> Rank {
 mod tests {
     use super::*;
     use crate::types::{
-        codec, BlockHash, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, ViewNumber,
+        codec, BlockHash, GenesisHash, Phase, QuorumCertificate, Signature, ViewNumber,
     };
 
     const LEADER: ValidatorAddress = ValidatorAddress([1; 32]);
     const OTHER: ValidatorAddress = ValidatorAddress([2; 32]);
 
-    fn four() -> ValidatorSet {
+    /// Of four validators.
+    fn window() -> Window {
+        let mut window = Window::new(32);
+        window.learn(Epoch(0), equals(4));
+        window
+    }
+
+    fn equals(n: u8) -> ValidatorSet {
         let member = |i| Validator {
             address: ValidatorAddress([i; 32]),
             power: 1,
         };
-        ValidatorSet::new((1..=4).map(member)).expect("four validators")
+        ValidatorSet::new((1..=n).map(member)).expect("at least one")
     }
 
     #[test]
     fn a_vote_beyond_the_quorum_is_not_needed() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let by = |i, block| Vote {
             voter: ValidatorAddress([i; 32]),
             ..vote(10, block)
@@ -476,6 +518,45 @@ mod tests {
             Err(Reason::NotNeeded)
         );
         assert_eq!(window.judge_vote(at(10).at, &by(4, 2)), Ok(Novelty::New));
+    }
+
+    #[test]
+    fn a_quorum_is_that_of_the_votes_epoch() {
+        let mut window = window();
+        window.learn(Epoch(1), equals(7));
+        let by = |i, epoch| {
+            let mut vote = vote(10, 1);
+            vote.voter = ValidatorAddress([i; 32]);
+            vote.statement.epoch = Epoch(epoch);
+            vote
+        };
+        for epoch in [0, 1] {
+            (1..=3).for_each(|i| window.record_vote(&by(i, epoch)));
+        }
+        let judge = |epoch| window.judge_vote(at(10).at, &by(4, epoch));
+        assert_eq!(judge(0), Err(Reason::NotNeeded));
+        assert_eq!(judge(1), Ok(Novelty::New));
+    }
+
+    #[test]
+    fn of_an_epoch_that_has_ended_time_outs_and_proposals_pass_rarely() {
+        let mut window = window();
+        let place = Place {
+            at: Rank {
+                epoch: Epoch(1),
+                view: ViewNumber(1),
+            },
+            ..at(1)
+        };
+        let later = Time(0).after(REPEAT_INTERVAL);
+        let mut judge = |now, m| pass(&mut window, now, place, LEADER, &m);
+        assert_eq!(judge(Time(0), timeout(900, 0)), Ok(Novelty::New));
+        assert_eq!(judge(Time(1), nudge(900, 1, None)), Err(Reason::LongPast));
+        assert_eq!(judge(later, nudge(900, 1, None)), Ok(Novelty::New));
+        assert_eq!(judge(later, timeout(901, 0)), Err(Reason::LongPast));
+        let vote = ProgressMessage::Vote(vote(900, 1));
+        assert_eq!(judge(later, vote), Err(Reason::LongPast));
+        assert!(window.views.is_empty());
     }
 
     fn at(view: u64) -> Place {
@@ -542,7 +623,7 @@ mod tests {
 
     #[test]
     fn one_vote_per_signer_and_view() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let message = |view, block| ProgressMessage::Vote(vote(view, block));
         let mut judge = |m| pass(&mut window, Time(0), at(10), OTHER, &m);
         assert_eq!(judge(message(10, 1)), Ok(Novelty::New));
@@ -554,7 +635,7 @@ mod tests {
 
     #[test]
     fn past_views_are_forgotten() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let old = ProgressMessage::Vote(vote(10, 1));
         assert_eq!(
             pass(&mut window, Time(0), at(26), LEADER, &old),
@@ -569,7 +650,7 @@ mod tests {
 
     #[test]
     fn relayed_variants_cannot_shut_out_the_leaders_own() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let mut judge = |from, tc| pass(&mut window, Time(0), at(10), from, &nudge(10, 1, tc));
         assert_eq!(judge(OTHER, None), Ok(Novelty::New), "stripped of its TC");
         assert_eq!(
@@ -596,7 +677,7 @@ mod tests {
 
     #[test]
     fn a_time_out_is_passed_again_after_a_while() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let later = Time(0).after(REPEAT_INTERVAL);
         let mut judge = |now, m| pass(&mut window, now, at(10), LEADER, &m);
         assert_eq!(judge(Time(0), timeout(10, 0)), Ok(Novelty::New));
@@ -613,7 +694,7 @@ mod tests {
 
     #[test]
     fn time_outs_out_of_the_window_pass_rarely() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let mut judge = |now, from, m| pass(&mut window, now, at(100), from, &m);
         assert_eq!(judge(Time(0), LEADER, timeout(1, 0)), Ok(Novelty::New));
         assert_eq!(judge(Time(1), LEADER, timeout(2, 0)), Err(Reason::LongPast));
@@ -630,7 +711,7 @@ mod tests {
 
     #[test]
     fn certificates_pass_whatever_their_view() {
-        let mut window = Window::new(32, four());
+        let mut window = window();
         let qc = |view| {
             let qc = QuorumCertificate {
                 view_num: ViewNumber(view),
@@ -649,5 +730,15 @@ mod tests {
         );
         assert_eq!(judge(Time(0), qc(3)), Ok(Novelty::Old));
         assert_eq!(judge(later, qc(3)), Err(Reason::Duplicate));
+        let tc = |view| {
+            ProgressMessage::AdvanceView(Certificate::Timeout(TimeoutCertificate {
+                epoch: Epoch(0),
+                view_num: ViewNumber(view),
+                highest_qc: genesis_qc(),
+                signatures: vec![],
+            }))
+        };
+        assert_eq!(judge(Time(0), tc(100_000)), Ok(Novelty::New));
+        assert_eq!(judge(Time(0), tc(99)), Ok(Novelty::Old));
     }
 }

@@ -433,6 +433,8 @@ static void requests_blocks_and_events_of_null(void)
     EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_committed_height(NULL, &height));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_highest_qc(NULL, &buffer));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_validators(NULL, &set));
+    EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_validators_of(NULL, 0, &set));
+    EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_commit_qc_of(NULL, 0, &buffer));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_block_tree_iter(NULL, 1, &iter));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_block_iter_next(NULL, &block));
 

@@ -102,6 +102,25 @@ fn a_signature_of_another_chain_is_refused() {
 }
 
 #[test]
+fn a_signature_once_checked_vouches_for_no_other_bytes_or_words() {
+    let mut f = Fixture::new();
+    let block = f.block(1, 1, &f.genesis_qc(), b"");
+    let vote = f.vote(1, f.statement(&block));
+    f.receive(1, ProgressMessage::Vote(vote));
+    let mut other_bytes = vote;
+    other_bytes.signature.0[63] ^= 1;
+    let mut other_words = vote;
+    other_words.statement.justify_view = ViewNumber(1);
+    let mut another = vote;
+    another.voter = f.address(2);
+    for forged in [other_bytes, other_words, another] {
+        let refused = f.try_receive(1, ProgressMessage::Vote(forged)).err();
+        assert_eq!(refused, Some(Refusal::WrongSignature));
+    }
+    f.receive(1, ProgressMessage::Vote(vote));
+}
+
+#[test]
 fn data_that_does_not_hash_is_refused_before_it_is_judged() {
     let mut f = Fixture::new();
     let mut block = f.block(1, 1, &f.genesis_qc(), b"right");
@@ -399,6 +418,20 @@ fn a_gap_in_the_views_commits_nothing() {
 }
 
 #[test]
+fn a_qc_of_another_view_than_its_blocks_commits_nothing() {
+    let mut f = Fixture::with(Setup {
+        commit_rule: CommitRule::TwoChain,
+        ..Setup::default()
+    });
+    let chain = f.chain(&[1, 3]);
+    chain.iter().for_each(|block| drop(f.follow(block)));
+    let mut statement = f.statement(&chain[1]);
+    statement.view_num = ViewNumber(2); // the view after the justify's, and not the block's
+    let qc = f.qc(statement, &f.others());
+    assert_eq!(f.advance(Certificate::Quorum(qc)).committed(), []);
+}
+
+#[test]
 fn a_commit_takes_the_ancestors_along_in_order_and_drops_the_rest() {
     let mut f = Fixture::new();
     let chain = f.chain(&[1, 3, 4, 5]);
@@ -500,6 +533,27 @@ fn a_vote_that_overtakes_its_block_is_kept() {
     }
     assert_eq!(f.view(), 2, "the QC stands without its block");
     assert_eq!(f.algorithm().wanted_block(), Some(block.hash(&f.hash())));
+}
+
+#[test]
+fn waits_double_with_views_without_a_qc_or_with_rotations_without_a_commit() {
+    use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
+    let pacemaker = DefaultPacemaker {
+        base_ms: 100,
+        max_ms: 1_000,
+    };
+    let set = Fixture::new().genesis.validator_set;
+    let wait = |qc, commit, view| {
+        let [qc, commit, view] = [qc, commit, view].map(ViewNumber);
+        let wait = pacemaker.wait_timeout(&set, qc, commit, view);
+        wait.as_millis()
+    };
+    assert_eq!(wait(20, 18, 21), 100);
+    assert_eq!([wait(20, 18, 22), wait(20, 18, 23)], [200, 400]);
+    // A QC in every view, and no commit: 7 views, n + 3, to each doubling.
+    assert_eq!([wait(20, 15, 21), wait(20, 14, 21)], [100, 200]);
+    assert_eq!([wait(20, 7, 21), wait(20, 0, 21)], [400, 800]);
+    assert_eq!(wait(20, 18, 60), 1_000, "the cap");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use hotstuff::pacemaker::DefaultPacemaker;
 use hotstuff::replica::{CommittedBlock, Replica, ReplicaConfig, ReplicaError};
 use hotstuff::types::{
     BlockHeight, ChainId, ChainParameters, Genesis, KeyPair, StateUpdate, Validator,
-    ValidatorAddress, ValidatorSet,
+    ValidatorAddress, ValidatorSet, ValidatorSetUpdate, ValidatorSetUpdates,
 };
 use tempfile::TempDir;
 
@@ -44,6 +44,11 @@ impl Hub {
         });
         self.ports.lock().unwrap().insert(address, port.clone());
         port
+    }
+
+    /// The port that is there.
+    pub fn at(&self, address: &ValidatorAddress) -> Arc<Port> {
+        self.ports.lock().unwrap()[address].clone()
     }
 
     pub fn close(&self, address: &ValidatorAddress) {
@@ -72,6 +77,7 @@ struct PortState {
     queue: VecDeque<(ValidatorAddress, Vec<u8>)>,
     is_woken: bool,
     connected: Vec<ValidatorAddress>,
+    disconnected: Vec<ValidatorAddress>,
 }
 
 impl Port {
@@ -87,6 +93,10 @@ impl Port {
         self.state.lock().unwrap().connected.clone()
     }
 
+    pub fn disconnected(&self) -> Vec<ValidatorAddress> {
+        self.state.lock().unwrap().disconnected.clone()
+    }
+
     pub fn waiting(&self) -> usize {
         self.state.lock().unwrap().queue.len()
     }
@@ -97,7 +107,9 @@ impl NetworkProvider for Port {
         self.state.lock().unwrap().connected.push(peer);
     }
 
-    fn disconnect(&self, _: ValidatorAddress) {}
+    fn disconnect(&self, peer: ValidatorAddress) {
+        self.state.lock().unwrap().disconnected.push(peer);
+    }
 
     fn send(&self, peer: ValidatorAddress, message: &[u8]) {
         self.hub.inject(self.address, &peer, message);
@@ -140,6 +152,8 @@ pub struct Counter {
     pub replica: Arc<Mutex<Weak<Replica>>>,
     /// What else a call does.
     pub hook: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Which counted block updates the validators, and how.
+    pub updates: Arc<BTreeMap<u64, ValidatorSetUpdates>>,
 }
 
 /// Holds back whoever comes to it while it is closed.
@@ -217,7 +231,8 @@ impl App for Counter {
         }
         let mut data = next.to_le_bytes().to_vec();
         data.resize(8 + self.padding, 0);
-        let (state_updates, validator_set_updates) = (set_count(next), None);
+        let validator_set_updates = self.updates.get(&next).cloned();
+        let state_updates = set_count(next);
         ProposeBlockResponse::Block {
             data,
             state_updates,
@@ -232,7 +247,8 @@ impl App for Counter {
         if data.len() < 8 || data[..8] != next.to_le_bytes() {
             return ValidateBlockResponse::Invalid;
         }
-        let (state_updates, validator_set_updates) = (set_count(next), None);
+        let validator_set_updates = self.updates.get(&next).cloned();
+        let state_updates = set_count(next);
         ValidateBlockResponse::Valid {
             state_updates,
             validator_set_updates,
@@ -250,6 +266,7 @@ pub struct Cluster {
     pub apps: Vec<Counter>,
     pub replicas: Vec<Option<Arc<Replica>>>,
     pub base_ms: u32,
+    pub sync_interval: Duration,
     pub map_bytes: u64,
     pub durability: Durability,
     directories: Vec<TempDir>,
@@ -280,11 +297,39 @@ impl Cluster {
             apps: (0..n).map(|_| Counter::default()).collect(),
             replicas: vec![None; n],
             base_ms: 500,
+            sync_interval: SyncConfig::default().interval,
             map_bytes: 64 << 20,
             durability: Durability::ProcessCrash,
             directories: (0..n).map(|_| TempDir::new().unwrap()).collect(),
             keys,
         }
+    }
+
+    /// Replicas, of which the first `validators` begin the chain. The counted block `at` gives each
+    /// replica named its power.
+    pub fn with_updates(
+        n: usize,
+        validators: usize,
+        updates: &[(u64, &[(usize, u64)])],
+    ) -> Cluster {
+        let mut cluster = Cluster::new(n);
+        let members = cluster.genesis.validator_set.members().to_vec();
+        let first: Vec<_> = (0..validators).map(|i| cluster.address(i)).collect();
+        let is_first = |member: &Validator| first.contains(&member.address);
+        cluster.genesis.validator_set =
+            ValidatorSet::new(members.into_iter().filter(is_first)).unwrap();
+        let update = |&(i, power): &(usize, u64)| ValidatorSetUpdate {
+            validator: cluster.address(i),
+            power,
+        };
+        let updates = updates
+            .iter()
+            .map(|(at, powers)| (*at, powers.iter().map(update).collect()));
+        let updates = Arc::new(updates.collect::<BTreeMap<_, _>>());
+        for app in &mut cluster.apps {
+            app.updates = updates.clone();
+        }
+        cluster
     }
 
     pub fn address(&self, i: usize) -> ValidatorAddress {
@@ -307,7 +352,10 @@ impl Cluster {
                 max_ms: 10_000,
             }),
             vote_to: VoteTo::Auto,
-            sync: SyncConfig::default(),
+            sync: SyncConfig {
+                interval: self.sync_interval,
+                ..SyncConfig::default()
+            },
             limits: Limits::default(),
         }
     }

@@ -148,8 +148,12 @@ fn faults_came_to_pass(world: &mut World) {
 
 /// Runs a case twice; the two histories must be one.
 pub fn run_twice(setup: Setup) -> Outcome {
-    let mut first = run(setup.clone(), false);
-    let second = run(setup, false);
+    let first = run(setup.clone(), false);
+    same_history(first, &run(setup, false))
+}
+
+/// The first of two runs of a seed; a violation if the second went otherwise.
+pub fn same_history(mut first: Outcome, second: &Outcome) -> Outcome {
     if first.violation.is_none() && first.digest != second.digest {
         first.violation = Some("determinism: two runs of the seed differ".into());
     }

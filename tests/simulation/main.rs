@@ -21,6 +21,7 @@ mod network;
 mod progress;
 mod rng;
 mod scenarios;
+mod scripts;
 mod setup;
 mod trace;
 mod world;

@@ -4,6 +4,8 @@
 //! Each replica is driven as the real one is: inputs are taken in, more may join while the disk is
 //! at work (group commit), the step is persisted, then signed, then sent.
 
+pub mod oracles;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Reading: the state on any branch, blocks by hash and height, and what a peer that lags is sent.
 
-use hotstuff::algorithm::{Persist, Write};
+use hotstuff::algorithm::{EpochRecord, Persist, Write};
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
 use hotstuff::types::*;
@@ -322,6 +322,77 @@ fn a_peer_that_lags_is_led_to_the_highest_certificate() {
     // On the way, but above the committed chain: a child certifies it.
     let answer = after(&tree, two.hash, Some(&three));
     assert_eq!(answer, Some((hashes(&[&three]), vec![three.certificate()])));
+}
+
+#[test]
+fn an_epoch_that_is_in_no_transaction_yet_is_read_over_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tree, _) = open(directory.path());
+    let first = genesis().validator_set;
+    let update = Made::first(1, b"", vec![]).updating(&[(4, 0), (5, 9)]);
+    let record = update.epoch(&first);
+    tree.persist(&[update.insert()]).unwrap();
+    let snapshot = tree.reader().snapshot_at(&update.hash, &[]).unwrap();
+    let snapshot = snapshot.unwrap();
+    assert_eq!(snapshot.validator_set().unwrap(), first);
+    assert_eq!(snapshot.epoch_record(Epoch(1)).unwrap(), None);
+    let snapshot = snapshot.in_epoch(record.clone());
+    assert_eq!(snapshot.validator_set().unwrap(), record.validator_set);
+    assert_eq!(
+        snapshot.epoch_record(Epoch(1)).unwrap(),
+        Some(record.clone())
+    );
+    let begin = Write::ChangeEpoch(record.clone());
+    tree.persist(&[update.commit(), begin]).unwrap();
+    let snapshot = tree.reader().snapshot().unwrap();
+    assert_eq!(snapshot.validator_set().unwrap(), record.validator_set);
+    let before = snapshot.epoch_record(Epoch(0)).unwrap();
+    assert_eq!(before, Some(EpochRecord::first(first)));
+}
+
+#[test]
+fn a_peer_that_lags_is_led_through_the_epochs() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tree, _) = open(directory.path());
+    // genesis <- one <- update (epoch 0) <- two <- again (epoch 1), all committed; <- three.
+    let one = Made::first(1, b"", vec![]);
+    let update = one.child(2, b"", vec![]).updating(&[(5, 1)]);
+    let first = update.epoch(&genesis().validator_set);
+    let two = update.child(1, b"", vec![]);
+    let again = two.child(2, b"", vec![]).updating(&[(5, 0)]);
+    let second = again.epoch(&first.validator_set);
+    let three = again.child(1, b"", vec![]);
+
+    // Not yet committed, it is served with the certificate of its phase.
+    tree.persist(&[one.insert(), update.insert()]).unwrap();
+    tree.persist(&[Write::SetHighestQc(update.certificate())])
+        .unwrap();
+    let to_update = hashes(&[&one, &update]);
+    let prepared = Some((to_update.clone(), vec![update.certificate()]));
+    assert_eq!(after(&tree, genesis_hash(), None), prepared);
+
+    let begin = Write::ChangeEpoch(first);
+    tree.persist(&[one.commit(), update.commit(), begin])
+        .unwrap();
+    let committed = Some((to_update, vec![update.commit_qc()]));
+    assert_eq!(after(&tree, genesis_hash(), None), committed);
+
+    let begin = Write::ChangeEpoch(second);
+    tree.persist(&[two.insert(), again.insert(), three.insert()])
+        .unwrap();
+    tree.persist(&[two.commit(), again.commit(), begin])
+        .unwrap();
+    tree.persist(&[Write::SetHighestQc(three.certificate())])
+        .unwrap();
+    let all = [&one, &update, &two, &again, &three];
+    let whole = Some((hashes(&all), vec![three.certificate()]));
+    assert_eq!(after(&tree, genesis_hash(), None), whole);
+    // Where an answer ends at a block that updates the validators, the Commit QC proves it.
+    for (limit, last) in [(2, &update), (4, &again)] {
+        let expected = Some((hashes(&all[..limit]), vec![last.commit_qc()]));
+        let answer = after_within(&tree, genesis_hash(), None, limit, 1 << 20);
+        assert_eq!(answer, expected);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hotstuff::algorithm::{Durable, Write};
+use hotstuff::algorithm::{Durable, EpochRecord, Write};
 use hotstuff::block_tree::{BlockTree, Durability, OpenOptions};
 use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::types::*;
@@ -45,11 +45,15 @@ pub fn open(directory: &Path) -> (BlockTree, Durable) {
     BlockTree::open(&options(directory), &genesis()).unwrap()
 }
 
-/// A certificate of `block` in `view`, with three of four signatures.
+/// A certificate of `block` in `view` of epoch 0, with three of four signatures.
 pub fn certificate(block: BlockHash, view: u64) -> QuorumCertificate {
+    certificate_in(Epoch(0), block, view)
+}
+
+fn certificate_in(epoch: Epoch, block: BlockHash, view: u64) -> QuorumCertificate {
     let signature = |number: u8| Some(Signature([number ^ view as u8; 64]));
     QuorumCertificate {
-        epoch: Epoch(0),
+        epoch,
         view_num: ViewNumber(view),
         justify_view: ViewNumber(view.saturating_sub(1)),
         block_hash: block,
@@ -139,7 +143,7 @@ impl Made {
         let data = Data::new(data);
         let header = BlockHeader {
             height: BlockHeight(height),
-            epoch: Epoch(0),
+            epoch: justify.rank().epoch,
             view: ViewNumber(view),
             justify,
             data_hash: data.hash(),
@@ -161,8 +165,41 @@ impl Made {
 
     /// A block on top of this one.
     pub fn child(&self, view: u64, data: &[u8], state_updates: StateUpdates) -> Made {
-        let justify = certificate(self.hash, self.view());
+        let justify = match self.block.header.validator_set_updates {
+            Some(_) => self.commit_qc(),
+            None => self.certificate(),
+        };
         Made::new(justify, self.height().0 + 1, view, data, state_updates)
+    }
+
+    /// The same block, with these powers for the validators so numbered.
+    pub fn updating(mut self, powers: &[(u8, u64)]) -> Made {
+        let update = |&(number, power): &(u8, u64)| ValidatorSetUpdate {
+            validator: ValidatorAddress([number; 32]),
+            power,
+        };
+        let header = &mut self.block.header;
+        header.validator_set_updates = Some(powers.iter().map(update).collect());
+        self.hash = self.block.hash(&genesis().hash());
+        self
+    }
+
+    /// The proof that this block, which updates the validators, is committed.
+    pub fn commit_qc(&self) -> QuorumCertificate {
+        QuorumCertificate {
+            phase: Phase::Commit,
+            ..certificate_in(self.block.header.epoch, self.hash, self.view() + 2)
+        }
+    }
+
+    /// The epoch that begins with this block, after that of `before`.
+    pub fn epoch(&self, before: &ValidatorSet) -> EpochRecord {
+        let updates = self.block.header.validator_set_updates.as_ref();
+        EpochRecord {
+            epoch: self.block.header.epoch.next(),
+            validator_set: before.updated(updates.unwrap()).unwrap(),
+            commit_qc: Some(self.commit_qc()),
+        }
     }
 
     pub fn height(&self) -> BlockHeight {
@@ -193,7 +230,7 @@ impl Made {
     }
 
     pub fn certificate(&self) -> QuorumCertificate {
-        certificate(self.hash, self.view())
+        certificate_in(self.block.header.epoch, self.hash, self.view())
     }
 }
 

@@ -16,20 +16,35 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 fn dump(directory: &Path) -> String {
+    let tables = [None].into_iter().chain(raw::TABLES.map(Some));
+    tables.map(|table| dump_table(directory, table)).collect()
+}
+
+fn dump_table(directory: &Path, table: Option<&str>) -> String {
     let mut text = String::new();
-    for table in [None].into_iter().chain(raw::TABLES.map(Some)) {
-        for (key, value) in raw::dump(directory, table) {
-            let is_main = table.is_none();
-            let key = if is_main {
-                String::from_utf8(key).unwrap()
-            } else {
-                hexadecimal(&key)
-            };
-            let table = table.unwrap_or("main");
-            writeln!(text, "{table} {key} {}", hexadecimal(&value)).unwrap();
-        }
+    for (key, value) in raw::dump(directory, table) {
+        let is_main = table.is_none();
+        let key = if is_main {
+            String::from_utf8(key).unwrap()
+        } else {
+            hexadecimal(&key)
+        };
+        let table = table.unwrap_or("main");
+        writeln!(text, "{table} {key} {}", hexadecimal(&value)).unwrap();
     }
     text
+}
+
+/// The epochs of a chain whose first block adds a validator.
+fn dump_epochs() -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tree, _) = open(directory.path());
+    let block = Made::first(1, b"", vec![]).updating(&[(5, 2)]);
+    let begin = Write::ChangeEpoch(block.epoch(&genesis().validator_set));
+    tree.persist(&[block.insert(), block.commit(), begin])
+        .unwrap();
+    drop(tree);
+    dump_table(directory.path(), Some("sets"))
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn records_keep_their_bytes() {
     ])
     .unwrap();
     drop(tree);
-    let found = dump(directory.path());
+    let found = dump(directory.path()) + &dump_epochs();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/golden.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &found).unwrap();

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hotstuff::algorithm::{Durable, Persist, Write};
+use hotstuff::algorithm::{Durable, EpochRecord, Persist, Write};
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, Durability, OpenOptions, StorageError, SNAPSHOTS_MAX};
 use hotstuff::types::*;
@@ -275,7 +275,18 @@ fn writes_that_do_not_fit_are_errors() {
     let beside = Made::first(4, b"4", vec![]);
     let far = Made::new(certificate(genesis_hash(), 0), 2, 5, b"5", vec![]);
     let long_key = Made::first(6, b"6", vec![set(&"k".repeat(501), "v")]);
-    let cases: [(&str, Vec<Write>); 12] = [
+    let update = Made::first(7, b"7", vec![]).updating(&[(5, 1)]);
+    let child = update.child(8, b"8", vec![]);
+    let right = update.epoch(&genesis().validator_set);
+    let begun = |record| vec![update.insert(), update.commit(), Write::ChangeEpoch(record)];
+    let proven_by = |qc| {
+        let commit_qc = qc;
+        begun(EpochRecord {
+            commit_qc,
+            ..right.clone()
+        })
+    };
+    let cases: [(&str, Vec<Write>); 21] = [
         ("inserted twice", vec![one.insert(), one.insert()]),
         ("before its parent", vec![two.insert()]),
         ("before its parent", vec![far.insert()]),
@@ -306,6 +317,46 @@ fn writes_that_do_not_fit_are_errors() {
                 two.drop(),
             ],
         ),
+        (
+            "its epoch does not begin",
+            vec![update.insert(), update.commit()],
+        ),
+        (
+            "its epoch does not begin",
+            [&begun(right.clone())[..2], &[child.insert()]].concat(),
+        ),
+        (
+            "without a committed block",
+            vec![update.insert(), Write::ChangeEpoch(right.clone())],
+        ),
+        (
+            "without a committed block",
+            [
+                begun(right.clone()),
+                vec![Write::ChangeEpoch(right.clone())],
+            ]
+            .concat(),
+        ),
+        (
+            "after epoch 0",
+            begun(EpochRecord {
+                epoch: Epoch(2),
+                ..right.clone()
+            }),
+        ),
+        (
+            "other validators",
+            begun(EpochRecord {
+                validator_set: genesis().validator_set,
+                ..right.clone()
+            }),
+        ),
+        ("without the Commit QC", proven_by(None)),
+        (
+            "without the Commit QC",
+            proven_by(Some(update.certificate())),
+        ),
+        ("without the Commit QC", proven_by(Some(child.commit_qc()))),
     ];
     for (words, writes) in cases {
         let directory = tempfile::tempdir().unwrap();

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, VotingRecord, Write,
+    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, VotingRecord,
+    Write, EPOCHS_KEPT,
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
@@ -43,6 +44,8 @@ struct Model {
     blocks: BTreeMap<BlockHash, Made>,
     chain: Vec<BlockHash>,
     evidence: BTreeMap<Offence, Evidence>,
+    /// All of them, from 0 on.
+    epochs: Vec<EpochRecord>,
     state: State,
     view: u64,
 }
@@ -75,6 +78,7 @@ impl Model {
         };
         let state = genesis.app_state.into_iter();
         Model {
+            epochs: durable.epochs.clone(),
             durable,
             blocks: BTreeMap::new(),
             chain: Vec::new(),
@@ -136,7 +140,11 @@ impl Model {
                 durable.pending.retain(|pending| pending.hash != *hash);
                 self.blocks.remove(hash);
             }
-            Write::ChangeEpoch(record) => durable.epochs.push(record.clone()),
+            Write::ChangeEpoch(record) => {
+                self.epochs.push(record.clone());
+                let oldest = self.epochs.len().saturating_sub(EPOCHS_KEPT);
+                durable.epochs = self.epochs[oldest..].to_vec();
+            }
             Write::KeepEvidence(found) => {
                 durable.offences.insert(found.offence());
                 self.evidence.insert(found.offence(), found.clone());
@@ -221,19 +229,20 @@ impl Model {
             }
         });
         let updates = updates.collect();
-        match self
-            .any_pending(chance)
-            .filter(|parent| parent.height().0 < self.top())
-        {
+        // Before a block that updates the validators is committed, it has no child.
+        let parent = self.any_pending(chance).filter(|parent| {
+            let header = &parent.block.header;
+            parent.height().0 < self.top() && header.validator_set_updates.is_none()
+        });
+        let head = self.blocks.get(&self.durable.committed.hash);
+        let made = match parent.or(head) {
             Some(parent) => parent.child(self.view, &data, updates),
-            None => {
-                let head = self.durable.committed;
-                let justify = match head.height.0 {
-                    0 => QuorumCertificate::genesis(genesis().hash()),
-                    _ => certificate(head.hash, head.rank.view.0),
-                };
-                Made::new(justify, head.height.0 + 1, self.view, &data, updates)
-            }
+            None => Made::first(self.view, &data, updates),
+        };
+        if chance.one_in(4) {
+            made.updating(&[(2 + chance.below(7) as u8, chance.below(3) as u64)])
+        } else {
+            made
         }
     }
 
@@ -289,6 +298,18 @@ impl Model {
         let mut writes: Vec<Write> = gone.map(|hash| Write::DropBlock { hash }).collect();
         let at = if chance.one_in(2) { 0 } else { writes.len() };
         writes.insert(at, commit);
+        let made = &self.blocks[&chosen];
+        if made.block.header.validator_set_updates.is_some() {
+            let last = self.epochs.last().expect("there is epoch 0");
+            let begin = Write::ChangeEpoch(made.epoch(&last.validator_set));
+            // Before or after what stood beside the block goes.
+            let at = if chance.one_in(2) {
+                at + 1
+            } else {
+                writes.len()
+            };
+            writes.insert(at, begin);
+        }
         writes
     }
 
@@ -304,10 +325,13 @@ impl Model {
             assert_eq!(snapshot.evidence_at(index).unwrap().as_ref(), Some(found));
         }
         assert_eq!(snapshot.evidence_at(self.evidence.len()).unwrap(), None);
-        assert_eq!(
-            snapshot.validator_set().unwrap(),
-            self.durable.epochs[0].validator_set
-        );
+        for record in &self.epochs {
+            let read = snapshot.epoch_record(record.epoch).unwrap();
+            assert_eq!(read.as_ref(), Some(record));
+        }
+        let last = self.epochs.last().expect("there is epoch 0");
+        assert_eq!(snapshot.validator_set().unwrap(), last.validator_set);
+        assert_eq!(snapshot.epoch_record(last.epoch.next()).unwrap(), None);
         for (index, hash) in self.chain.iter().enumerate() {
             let height = BlockHeight(index as u64 + 1);
             assert_eq!(snapshot.hash_at(height).unwrap(), Some(*hash));
@@ -369,7 +393,8 @@ fn check_state(snapshot: &dyn BlockTreeSnapshot, state: &State) {
     }
 }
 
-fn run(seed: u64) {
+/// Returns in which epoch it ended.
+fn run(seed: u64) -> usize {
     let mut chance = Chance(seed);
     let directory = tempfile::tempdir().unwrap();
     let mut model = Model::new();
@@ -410,9 +435,11 @@ fn run(seed: u64) {
         reopened > 0 && !model.chain.is_empty(),
         "seed {seed} tests nothing"
     );
+    model.epochs.len() - 1
 }
 
 #[test]
 fn what_is_on_disk_is_what_was_written() {
-    (0..40).for_each(run);
+    let last_epoch = (0..40).map(run).max();
+    assert!(last_epoch > Some(EPOCHS_KEPT), "no epoch grew old");
 }

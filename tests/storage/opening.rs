@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use hotstuff::algorithm::{Persist, Write};
+use hotstuff::algorithm::{Persist, Write, EPOCHS_KEPT};
 use hotstuff::block_tree::{BlockTree, OpenOptions, StorageError};
 use hotstuff::types::*;
 
@@ -358,7 +358,7 @@ fn a_record_that_cannot_be_read_is_named() {
             raw::put(path, &[(key, Some(&whole))]);
         }
     }
-    for (table, name) in [("blocks", "height 1"), ("sets", "validator set of epoch 0")] {
+    for (table, name) in [("blocks", "height 1"), ("sets", "epoch 0")] {
         let (key, whole) = raw::dump(path, Some(table)).pop_first().unwrap();
         for damage in [
             None,
@@ -372,21 +372,57 @@ fn a_record_that_cannot_be_read_is_named() {
             raw::put_into(path, Some(table), [(&*key, damage)]);
             assert_refused!(&options(path), StorageError::Corrupt { .. }, name);
         }
-        if table == "blocks" {
-            for at in 0..whole.len() {
-                let mut flipped = whole.clone();
-                flipped[at] ^= 4;
-                raw::put_into(path, Some(table), [(&*key, Some(&flipped[..]))]);
-                let error = BlockTree::open(&options(path), &genesis()).unwrap_err();
-                assert!(
-                    matches!(error, StorageError::Corrupt { .. }),
-                    "byte {at}: {error:?}"
-                );
-            }
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 4;
+            raw::put_into(path, Some(table), [(&*key, Some(&flipped[..]))]);
+            let error = BlockTree::open(&options(path), &genesis()).unwrap_err();
+            assert!(
+                matches!(error, StorageError::Corrupt { .. }),
+                "byte {at}: {error:?}"
+            );
         }
         raw::put_into(path, Some(table), [(&*key, Some(&whole[..]))]);
     }
     open(path);
+}
+
+#[test]
+fn an_epoch_that_is_missing_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let (mut tree, _) = open(path);
+    let mut set = genesis().validator_set;
+    let mut block = Made::first(1, b"", vec![]).updating(&[(1, 2)]);
+    let mut records = Vec::new();
+    for epoch in 1..=EPOCHS_KEPT as u64 + 2 {
+        let record = block.epoch(&set);
+        assert_eq!(record.epoch, Epoch(epoch));
+        let begin = Write::ChangeEpoch(record.clone());
+        tree.persist(&[block.insert(), block.commit(), begin])
+            .unwrap();
+        block = block.child(1, b"", vec![]).updating(&[(1, epoch)]);
+        set = record.validator_set.clone();
+        records.push(record);
+    }
+    drop(tree);
+    let last = raw::dump(path, Some("sets")).len() - 1;
+    for missing in [0, 1, last - 1, last] {
+        let (key, whole) = raw::dump(path, Some("sets"))
+            .into_iter()
+            .nth(missing)
+            .unwrap();
+        // If an older one is missing, the count tells: the last one is not where it should be.
+        let named = if missing == last - 1 { missing } else { last };
+        raw::put_into(path, Some("sets"), [(&*key, None)]);
+        assert_refused!(
+            &options(path),
+            StorageError::Corrupt { .. },
+            &format!("epoch {named}")
+        );
+        raw::put_into(path, Some("sets"), [(&*key, Some(&whole[..]))]);
+    }
+    assert_eq!(open(path).1.epochs, records[last - EPOCHS_KEPT..]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - `SEED=n`: replays the random case of that seed, and tells everything.
 //! - `SECONDS=s`: runs new seeds on all cores, and prints what came of them.
+//! - `CASES=n`: runs at most so many seeds, and no more after the first that breaks a rule.
 //! - neither: a few seconds, so that this test, too, always runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,7 @@ fn budget() {
         );
         return expect_good(&outcome);
     }
-    let seconds = number("SECONDS");
+    let (seconds, cases) = (number("SECONDS"), number("CASES"));
     // Each budgeted run is to see new seeds; the short one is the same every time.
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -33,7 +34,8 @@ fn budget() {
         Some(_) => since_1970.as_millis() as u64 * 1_000,
         None => 1_000_000,
     });
-    let failures = explore(first, Duration::from_secs(seconds.unwrap_or(2)));
+    let seconds = seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 2 });
+    let failures = explore(first, Duration::from_secs(seconds), cases);
     assert!(failures == 0, "{failures} seeds broke a rule");
 }
 
@@ -55,8 +57,9 @@ struct Sum {
 }
 
 /// Runs seeds from `first` on, and prints the sum and each failure.
-fn explore(first: u64, budget: Duration) -> u64 {
+fn explore(first: u64, budget: Duration, cases: Option<u64>) -> u64 {
     let start = Instant::now();
+    let is_enough = |sum: &Sum| cases.is_some_and(|cases| sum.cases >= cases || sum.failures > 0);
     let next = AtomicU64::new(first);
     let sum = Mutex::new(Sum::default());
     let cores = number("JOBS").unwrap_or_else(|| {
@@ -65,7 +68,7 @@ fn explore(first: u64, budget: Duration) -> u64 {
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while start.elapsed() < budget {
+                while start.elapsed() < budget && !is_enough(&sum.lock().expect("nobody panics")) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let outcome = run(Setup::random(seed), false);
                     account(&mut sum.lock().expect("nobody panics with it"), &outcome);

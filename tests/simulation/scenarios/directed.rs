@@ -1,5 +1,7 @@
 //! Directed cases: each is one promise of the protocol.
 
+mod oracles;
+
 use hotstuff::algorithm::VoteTo;
 use hotstuff::types::CommitRule;
 
@@ -158,16 +160,19 @@ fn withheld_block() {
             .filter(|replica| *replica != victim)
             .collect();
         expect_a_commit_in_each_rotation_of(world, 8, &others);
-        let (late, ahead) = (world.height(victim), world.height(others[0]));
-        if late + 3 * 4 < ahead {
-            world.checker.broken(
-                "the-victim-keeps-up",
-                format!("{victim}: {late} of {ahead}"),
-            );
-        }
+        expect_no_straggler(world, victim, others[0]);
         heal_and_progress(world);
         assert!(world.counts.of(Kind::Withheld) > 0);
     });
+}
+
+/// The victim is at most three rotations behind.
+fn expect_no_straggler(world: &mut World, victim: usize, other: usize) {
+    let (late, ahead) = (world.height(victim), world.height(other));
+    if late + 3 * 4 < ahead {
+        let text = format!("{victim}: {late} of {ahead}");
+        world.checker.broken("the-victim-keeps-up", text);
+    }
 }
 
 /// One time-out with an inflated `qc_view` would make a TC that no QC satisfies, for ever, if TCs

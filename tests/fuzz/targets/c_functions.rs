@@ -1,0 +1,162 @@
+//! The C functions that take bytes or text from outside: they refuse, or give an object whose
+//! functions answer. `tests/c` calls them with wrong pointers; here the bytes are wrong.
+
+use std::ffi::CString;
+use std::ptr::{null, null_mut};
+
+use hotstuff::ffi::*;
+
+use super::Bytes;
+
+/// What is called here, compared by `tests/fuzz` with the header.
+pub const CALLED: &[&str] = &[
+    "hotstuff_block_decode",
+    "hotstuff_config_set_data_dir",
+    "hotstuff_config_set_genesis_state",
+    "hotstuff_config_set_option",
+    "hotstuff_keypair_from_pkcs8",
+    "hotstuff_keypair_from_seed",
+    "hotstuff_replica_deliver",
+    "hotstuff_tcp_config_add_peer",
+    "hotstuff_tcp_config_set_listen",
+];
+
+/// Whose object lives only in a callback, or which give text and take none: `tests/c` has them.
+pub const IN_CALLBACKS: &[&str] = &[
+    "hotstuff_block_tree_state",
+    "hotstuff_inbox_put",
+    "hotstuff_set_logger",
+    "hotstuff_updates_delete_state",
+    "hotstuff_updates_set_data",
+    "hotstuff_updates_set_state",
+];
+
+pub fn c_functions(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    match bytes.byte() % 5 {
+        0 => block_decode(bytes.0),
+        1 => keypair(bytes.0),
+        2 => genesis_state(&mut bytes),
+        3 => option(&mut bytes),
+        _ => addresses(&mut bytes),
+    }
+}
+
+fn block_decode(bytes: &[u8]) {
+    let genesis = hotstuff_hash { bytes: [7; 32] };
+    let mut block = null_mut();
+    // SAFETY: the pointers are to living values of these lengths, and what is given is freed.
+    unsafe {
+        let status = hotstuff_block_decode(&genesis, bytes.as_ptr(), bytes.len(), &mut block);
+        assert_eq!(status == HOTSTUFF_OK, !block.is_null());
+        if status == HOTSTUFF_OK {
+            let mut buffer = null_mut();
+            assert_eq!(hotstuff_block_encode(block, &mut buffer), HOTSTUFF_OK);
+            assert_eq!(contents(buffer), bytes);
+            hotstuff_buffer_free(buffer);
+            let mut hash = hotstuff_hash { bytes: [0; 32] };
+            hotstuff_block_hash(block, &mut hash);
+            assert_ne!(hash.bytes, [0; 32]);
+        }
+        hotstuff_block_free(block);
+    }
+}
+
+/// # Safety
+/// A living buffer.
+unsafe fn contents<'a>(buffer: *const hotstuff_buffer) -> &'a [u8] {
+    let mut bytes = hotstuff_bytes {
+        data: null(),
+        len: 0,
+    };
+    // SAFETY: the caller's contract; the bytes are the buffer's.
+    unsafe {
+        hotstuff_buffer_get(buffer, &mut bytes);
+        std::slice::from_raw_parts(bytes.data, bytes.len)
+    }
+}
+
+fn keypair(bytes: &[u8]) {
+    // SAFETY: the pointers are to living values of these lengths, and what is given is freed.
+    unsafe {
+        for read in [hotstuff_keypair_from_seed, hotstuff_keypair_from_pkcs8] {
+            let mut key = null_mut();
+            let status = read(bytes.as_ptr(), bytes.len(), &mut key);
+            assert_eq!(status == HOTSTUFF_OK, !key.is_null());
+            if status == HOTSTUFF_OK {
+                let mut buffer = null_mut();
+                assert_eq!(hotstuff_keypair_to_pkcs8(key, &mut buffer), HOTSTUFF_OK);
+                assert_eq!(contents(buffer).len(), 48);
+                hotstuff_buffer_free(buffer);
+            }
+            hotstuff_keypair_free(key);
+        }
+    }
+}
+
+fn genesis_state(bytes: &mut Bytes<'_>) {
+    let config = hotstuff_config_new();
+    for _ in 0..8 {
+        let length = usize::from(bytes.number() % 600);
+        let key = bytes.take(length);
+        let length = usize::from(bytes.number());
+        let value = bytes.take(length);
+        // SAFETY: the pointers are to living values of these lengths.
+        let status = unsafe {
+            let (key, key_len) = (key.as_ptr(), key.len());
+            hotstuff_config_set_genesis_state(config, key, key_len, value.as_ptr(), value.len())
+        };
+        assert_eq!(status == HOTSTUFF_OK, (1..=500).contains(&key.len()));
+    }
+    // SAFETY: it is ours, and given up.
+    unsafe { hotstuff_config_free(config) };
+}
+
+/// Text without the byte that ends it.
+fn text(bytes: &mut Bytes<'_>) -> CString {
+    let length = usize::from(bytes.byte());
+    let text: Vec<u8> = bytes
+        .take(length)
+        .iter()
+        .copied()
+        .filter(|byte| *byte != 0)
+        .collect();
+    CString::new(text).expect("without zeros")
+}
+
+fn option(bytes: &mut Bytes<'_>) {
+    let config = hotstuff_config_new();
+    for _ in 0..8 {
+        let (name, value) = (text(bytes), text(bytes));
+        let mut error = null_mut();
+        // SAFETY: the pointers are to living texts, and what is given is freed.
+        unsafe {
+            let (name, value) = (name.as_ptr(), value.as_ptr());
+            let status = hotstuff_config_set_option(config, name, value, &mut error);
+            assert_eq!(status == HOTSTUFF_OK, error.is_null());
+            hotstuff_error_free(error);
+            let status = hotstuff_config_set_data_dir(config, value);
+            assert_ne!(status, HOTSTUFF_E_PANIC);
+        }
+    }
+    // SAFETY: it is ours, and given up.
+    unsafe { hotstuff_config_free(config) };
+}
+
+fn addresses(bytes: &mut Bytes<'_>) {
+    let config = hotstuff_tcp_config_new();
+    for _ in 0..8 {
+        let (address, listen) = (text(bytes), text(bytes));
+        let mut peer = hotstuff_validator_address { bytes: [0; 32] };
+        let key = bytes.take(32);
+        peer.bytes[..key.len()].copy_from_slice(key);
+        // SAFETY: the pointers are to living values.
+        unsafe {
+            let added = hotstuff_tcp_config_add_peer(config, &peer, address.as_ptr());
+            let set = hotstuff_tcp_config_set_listen(config, listen.as_ptr());
+            assert!(added != HOTSTUFF_E_PANIC && set != HOTSTUFF_E_PANIC);
+        }
+    }
+    // SAFETY: it is ours, and given up.
+    unsafe { hotstuff_tcp_config_free(config) };
+}
