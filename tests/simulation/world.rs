@@ -78,6 +78,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
+    is_draining: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -159,6 +160,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
+                is_draining: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork()),
                 verifier,
@@ -544,9 +546,21 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        if let Some(input) = self.replicas[index].inbox.pop_front() {
+        self.drain(index);
+    }
+
+    /// Takes in what came while the step was open: in a loop, since each may be persisted at once.
+    fn drain(&mut self, index: usize) {
+        if std::mem::replace(&mut self.replicas[index].is_draining, true) {
+            return; // by whoever called, further out
+        }
+        while self.replicas[index].algorithm.is_some() {
+            let Some(input) = self.replicas[index].inbox.pop_front() else {
+                break;
+            };
             self.take_in(index, input);
         }
+        self.replicas[index].is_draining = false;
         self.set_timer(index);
     }
 
