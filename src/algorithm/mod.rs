@@ -22,22 +22,23 @@
 //! 3. its justify is of the view before; or it carries a TC of the view before whose highest QC is
 //!    not above its justify;
 //! 4. its justify is valid, and its parent is known: stored and `Valid`, with all its ancestors;
-//! 5. the block's height, epoch and size are right, and the app calls it `Valid`.
+//! 5. its justify is of phase Generic or Commit; the block's height, epoch and size are right; the
+//!    app calls it `Valid`, and its validator-set updates are the block's.
 //!
 //! What breaks a rule that the leader's key covers times the view out at once.
 //!
 //! **Upon entering a view that I lead** (`propose.rs`): once I hold what justifies it and know the
 //! parent, ask the app; propose its block; an empty one if it has no work but the chain has; wait
-//! in an idle view. At most one proposal in a view, across crashes.
+//! in an idle view. If the highest QC is of phase Prepare or Precommit, nudge its block instead. At
+//! most one proposal in a view, across crashes.
 //!
 //! **Commit** (`tree.rs`): a block, with its ancestors, that heads a chain of 3 (`ThreeChain`) or 2
-//! (`TwoChain`) QCs in consecutive views, each of its block's own view.
+//! (`TwoChain`) QCs in consecutive views, each of its block's own view; or that a Commit QC names.
 //!
 //! **Upon the time-out of a view** (`view.rs`): record it, then tell all, with the highest QC and
-//!   the
-//! last vote; again after each further wait. Upon time-outs of blocking power in later views: join
-//! the greatest view that all of it has reached. Upon a quorum for one view: form its TC, and send
-//! it to the next leader. Last votes are counted like votes: the QC that a crashed leader took
+//! the last vote; again after each further wait. Upon time-outs of blocking power in later views:
+//! join the greatest view that all of it has reached. Upon a quorum for one view: form its TC, and
+//! send it to the next leader. Last votes are counted like votes: the QC that a crashed leader took
 //! along is assembled by everyone. A leader of whom no vote was seen in the last n views is waited
 //! for only a quarter as long, unless waits are backed off already: it is probably dead. Its late
 //! proposal counts as seen, so a leader that lives loses one view at most.
@@ -47,13 +48,45 @@
 //! last QC and waits for work, at most `max_idle`; their timers wait that much longer.
 //!
 //! **Sync** (`sync.rs`): ask one peer at a time for what certificates speak of and is not known,
-//!   and
-//! after a silence for what is new. An answer is kept only if its blocks link up from what was
-//! asked to a certified block.
+//! and after a silence, or a peer's word of a later epoch, for what is new. An answer is kept only
+//! if its blocks link up from what was asked to a certified block. Where it updates the set, the
+//! Commit QC under the next block is verified, and the rest is judged by the new set (`verify.rs`).
 //!
-//! **Recovery** (`state.rs`): return to the view after the highest certificate, and say again what
-//!   is
-//! recorded of it.
+//! **Recovery** (`state.rs`): return to the view after the highest certificate of the current
+//! epoch, and say again what is recorded of it: vote, time-out, proposal or nudge.
+//!
+//! # The phased mode (`reconfigure.rs`)
+//!
+//! An epoch is the reign of one validator set, and its views are numbered from 1. The updates of a
+//! block take effect at its child, so the block must be final before it has one: the leaders nudge
+//! it through the phases, a view each.
+//!
+//! ```text
+//!   view v-2     view v-1      view v        epoch e+1, view 1
+//!   B: Prepare   Precommit     Commit        the child of B, proposed and
+//!   (a block)    (a nudge)     (a nudge)     voted for by the new set
+//! ```
+//!
+//! **Upon a block with updates**: they must make a set ([`ValidatorSet::updated`]), with data, else
+//! the block is invalid. Its votes are of phase Prepare. (Updates that change nothing are no error:
+//! the host may say a thing twice. A new epoch begins all the same.)
+//!
+//! **Upon a nudge** of view v, by its leader, of a justify of phase Prepare, or Precommit under
+//! `ThreeChain`: vote by rules 1 to 4, in the next phase if the justify is of view v-1 (`TwoChain`:
+//! Commit follows Prepare); else views were lost, and the count starts again with Prepare. A nudge
+//! of an unknown block waits for it.
+//!
+//! **Upon a Commit QC of the current epoch**: its rank is (e+1, 0), so it is the highest QC, on
+//! disk, at once, and from then on nothing is signed in e. Once its block is known, in one durable
+//! step: the block and its ancestors are committed, and the new set reigns, in view 1 of e+1. What
+//! is kept by view (votes, time-outs, proposals, wakes) is forgotten with its epoch.
+//!
+//! **Hand-over**: whoever forms a Commit QC tells all. Every holder, validator, removed or listener,
+//! tells all again at each of its time-outs, until it sees a QC of the new epoch. A proposal or
+//! time-out of an older epoch is answered with that epoch's Commit QC; one of an epoch whose set is
+//! not known yet is kept by the filter, and the Commit QC that it may carry is taken at once.
+//!
+//! [`ValidatorSet::updated`]: crate::types::ValidatorSet::updated
 //!
 //! # Why it does not fork
 //!
@@ -64,6 +97,49 @@
 //! on views. A 2-chain of consecutive views is therefore final, and so is a 3-chain. The argument
 //! needs that an honest validator votes once in a view, and that what it has signed survives its
 //! crashes: the record is written before the signature exists (speak-after-persist).
+//!
+//! Across epochs: let a quorum of epoch e vote Commit for B. An honest one of it voted on the QC of
+//! the phase before, of the view before, and so down to Prepare: certified nodes of consecutive
+//! views, so by the argument above every node that is certified in e from the first of them on is B
+//! or extends it. (Phases of views that are not consecutive prove nothing of the kind, hence the
+//! count that starts again.) But no block extends B in e: Prepare and Precommit QCs justify nudges
+//! only, and a Commit QC has its rank in e+1. So e certifies nothing but B from there on, all its
+//! Commit QCs name B, and no block beside B is ever final in e. They also have one rank, (e+1, 0),
+//! below every QC of e+1: whichever of them a proposal carries, late ones of an old set that went
+//! on not knowing included, it plays the part that the genesis QC plays in epoch 0, and justifies
+//! what that justifies. With views that ran on from epoch to epoch a late one would outrank QCs of
+//! the new set, and fork below what it has finalised. The set of e+1 is the same for all, since B's
+//! hash covers the updates, and an honest member of it signs nothing of e+1 before it has committed
+//! B; a statement names its epoch, so none counts in another. The induction starts anew. It needs
+//! less than a third of Byzantine power in each set while any of its signatures matters: keys of
+//! former validators can rewrite what they signed last for whoever knows only an old set.
+//!
+//! That an honest replica signs nothing in e once it knows the Commit QC is not needed for this. It
+//! keeps what a key signs in one order, and lets the old set come to rest.
+//!
+//! # Why it does not stop
+//!
+//! Let messages between correct replicas take at most d from now on, and let w be the longest wait
+//! in force at any of them, with w > 4d, and v the highest view, of the last epoch, that a correct
+//! replica is in.
+//! 1. Within w every correct replica has timed out or left its view, and said so. Who is behind v is
+//!    answered with the certificate that leads there, a Commit QC if it is behind in epochs (and
+//!    whoever holds that tells it unasked): after w + 2d all are in view v or beyond. Of what they
+//!    now know to be certified, what they lack is fetched in a round trip, beside the views.
+//! 2. If view v has lost its leader or its proposal, all time it out: after one wait more and d all
+//!    hold the TC, and are in v+1 within d of each other: 2w + 4d.
+//! 3. A view of a correct leader whose waits are above 4d is certified within 2d: its leader holds a
+//!    QC or TC of the view before and the highest QC of a quorum, so all correct replicas may vote,
+//!    and do; last votes certify it even if the next leader is dead. Three such views in a row
+//!    commit: 2w + 10d. If a faulty leader is met on the way, its view costs one wait more.
+//!
+//! So after healing every correct replica commits within 3 current time-outs plus 10 message delays,
+//! if at most one of the views until three (two, with `TwoChain`) correct leaders in a row is lost;
+//! each further one costs its wait and 2d. With equal powers, n >= 4 and one faulty leader the three
+//! follow at once; for other powers the draw of the leaders decides (`pacemaker.rs`). If w is below
+//! 4d it doubles with each rotation without a commit, until its cap. A change of the set needs the
+//! same three views; its new leader holds the Commit QC a delay later, and asks for B in a round
+//! trip if it lacks it.
 //!
 //! # Deviations from the papers
 //!
@@ -76,12 +152,16 @@
 //!   leader's election (Carousel, FC 2022) needs agreement on who is silent; a wait needs none.
 //! - Seeing any proposal, vote or time-out of an idle view ends its idleness: a proposal that is
 //!   lost on its way to most replicas would else cost them all `max_idle`.
-//! - The validator set does not change yet: a block that would is refused, and says so.
+//! - A Commit QC whose block is unknown is the highest QC at once, not once the block has come: so
+//!   the rule that nothing more is signed in its epoch survives a crash, with no record of its own.
+//! - The new set need not decide anything before it begins: a Commit QC proves by itself that the
+//!   phases before it were certified in the views just before.
 //!
 //! # Bounds
 //!
 //! Pending blocks and their bytes by [`Limits`]; unjudged proposals 8; votes by a window of views,
-//! one per validator and view; time-outs one per validator; one sync answer.
+//! one per validator and view; time-outs one per validator; one sync answer; the last
+//! [`EPOCHS_KEPT`] epochs.
 
 mod collect;
 mod evidence;

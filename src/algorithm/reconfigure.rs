@@ -167,7 +167,7 @@ impl Algorithm {
         }
         self.forget_the_epoch_before();
         self.begin_view();
-        if let Some((qc, from)) = self.sync.take_kept() {
+        if let Some((qc, from)) = self.sync.begin_epoch(self.now) {
             self.on_qc(&qc, from);
         }
     }

@@ -146,8 +146,13 @@ impl Sync {
         }
     }
 
-    /// An epoch has begun: what was kept may be of it.
-    pub(super) fn take_kept(&mut self) -> Option<(QuorumCertificate, ValidatorAddress)> {
+    /// An epoch has begun: its validators may be asked (before, there was perhaps nobody else), and
+    /// what was kept may be of it.
+    pub(super) fn begin_epoch(
+        &mut self,
+        now: Time,
+    ) -> Option<(QuorumCertificate, ValidatorAddress)> {
+        self.not_before = self.not_before.min(now);
         self.kept.take()
     }
 

@@ -30,10 +30,11 @@ fn open(path: &Path, durability: Durability) -> Result<(BlockTree, Durable), Sto
     BlockTree::open(&options, &genesis())
 }
 
-/// Steps as a replica takes them: proposals, votes, time-outs, commits, one block with much data.
+/// Steps as a replica takes them: proposals, votes, time-outs, commits, a change of the validators.
 fn steps() -> Vec<Vec<Write>> {
     let mut steps = Vec::new();
     let mut blocks: Vec<Made> = Vec::new();
+    let validators = genesis().validator_set;
     for view in 1..=8 {
         let data = vec![view as u8; [10, 3_000, 60_000][view as usize % 3]];
         let updates = vec![set("k", &view.to_string()), set(&format!("k{view}"), "v")];
@@ -41,12 +42,19 @@ fn steps() -> Vec<Vec<Write>> {
             None => Made::first(view, &data, updates),
             Some(parent) => parent.child(view, &data, updates),
         };
+        let made = match view {
+            4 => made.updating(&[(2, 7), (5, 1)]),
+            _ => made,
+        };
         let mut writes = vec![made.insert(), Write::CastVote(vote(made.hash, view))];
         if let Some(parent) = blocks.last() {
             writes.push(Write::SetHighestQc(parent.certificate()));
         }
         if let Some(committed) = blocks.iter().rev().nth(1) {
             writes.push(committed.commit());
+            if committed.block.header.validator_set_updates.is_some() {
+                writes.push(Write::ChangeEpoch(committed.epoch(&validators)));
+            }
         }
         steps.push(writes);
         if view % 3 == 0 {
@@ -57,8 +65,8 @@ fn steps() -> Vec<Vec<Write>> {
                     view: ViewNumber(view),
                 }),
                 Write::StoreProposal(StoredProposal {
-                    nudge: None,
                     block: made.hash,
+                    nudge: None,
                     vote: vote(made.hash, view),
                     timeout_certificate: Some(tc.clone()),
                 }),

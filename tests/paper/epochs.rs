@@ -1118,6 +1118,37 @@ fn a_peers_word_of_a_later_epoch_is_asked_after_once_a_base_timeout() {
     }
 }
 
+/// While I am the only validator there is nobody to ask. In the next epoch there is.
+#[test]
+fn whoever_was_alone_in_its_set_asks_the_new_one() {
+    let mut f = Fixture::new();
+    let alone = f.plan(&[(1, 0), (2, 0), (3, 0)]);
+    let first = f.block_with(1, 1, &f.genesis_qc(), Some(alone));
+    take(&mut f, &first);
+    let [_, _, commit] = f.phases(&first);
+    let outcome = f.advance(certificate(&commit));
+    assert!(has_changed(&outcome));
+    // The chain goes on by itself: my block gives the power away.
+    let updates = f.plan(&[(0, 0), (1, 1), (2, 1), (3, 1)]);
+    let response = ProposeBlockResponse::Block {
+        data: b"x".to_vec(),
+        state_updates: None,
+        validator_set_updates: Some(updates),
+    };
+    let mut outcome = f.answer_propose(&outcome.effects, response);
+    // Each of my votes is a QC, and each QC a view that I lead.
+    for _ in 0..3 {
+        let own = std::mem::take(&mut outcome.dispatch.inputs);
+        own.into_iter().for_each(|vote| outcome = f.step(vote));
+    }
+    assert_eq!(f.algorithm().view(), rank(2, 1));
+    let commit = f.algorithm().highest_qc().clone();
+    let unknown = f.block_with(1, 3, &commit, None);
+    f.advance(certificate(&f.qc_of(&unknown)));
+    let asked = (0..4).any(|_| !f.expire().requests().is_empty());
+    assert!(asked, "the block is wanted");
+}
+
 // ---- certificates of the next epoch
 
 #[test]

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use hotstuff::messages::{
-    Certificate, Message, ProgressMessage, Propose, SyncMessage, SyncResponse, TimeoutVote, Vote,
-    Wake,
+    Certificate, Message, Nudge, ProgressMessage, Propose, SyncMessage, SyncResponse, TimeoutVote,
+    Vote, Wake,
 };
 use hotstuff::types::{
     Block, BlockHash, BlockHeader, BlockHeight, Data, Epoch, GenesisHash, Phase, QuorumCertificate,
@@ -47,6 +47,10 @@ pub enum Behaviour {
     LyingServer,
     /// Votes and times out views far ahead, again and again.
     FutureFlooder,
+    /// Says everything in the epochs beside the right one too: proposes children of what ended an
+    /// epoch in that epoch, blocks where a nudge is due, nudges of the wrong phase, and votes for
+    /// all phases of what is nudged.
+    WrongEpoch,
 }
 
 impl Behaviour {
@@ -77,7 +81,7 @@ impl Behaviour {
             Behaviour::Forker => Some(Kind::Fork),
             Behaviour::Forger => Some(Kind::Forgery),
             // They lie when they are asked, or vote, which may never happen.
-            Behaviour::LyingServer | Behaviour::FutureFlooder => None,
+            Behaviour::LyingServer | Behaviour::FutureFlooder | Behaviour::WrongEpoch => None,
         }
     }
 }
@@ -174,6 +178,12 @@ impl Actor {
                 flood.push(message.clone());
                 flood
             }
+            (Behaviour::WrongEpoch, Message::Progress(progress)) => {
+                let mut beside = self.beside(progress);
+                beside.iter().for_each(|_| counts.add(Kind::WrongEpoch));
+                beside.push(progress.clone());
+                beside.into_iter().map(Message::Progress).collect()
+            }
             // Without its proposals its views time out, and it has time-outs to forge with.
             (Behaviour::Liar, Message::Progress(ProgressMessage::Propose(_))) => vec![],
             (Behaviour::Liar, Message::Progress(ProgressMessage::TimeoutVote(timeout))) => {
@@ -211,6 +221,17 @@ impl Actor {
                     .map(|statement| self.vote_message(statement))
                     .to_vec()
             }
+            (Behaviour::DoubleVoter | Behaviour::WrongEpoch, ProgressMessage::Nudge(nudge)) => {
+                counts.add(Kind::DoubleVote);
+                let phases = [Phase::Prepare, Phase::Precommit, Phase::Commit];
+                let statement = |phase| VoteStatement {
+                    phase,
+                    ..nudge.vote.statement
+                };
+                phases
+                    .map(|phase| self.vote_message(statement(phase)))
+                    .to_vec()
+            }
             (Behaviour::Liar, ProgressMessage::TimeoutVote(timeout)) => {
                 let forged = self.forged_tc(timeout);
                 forged.map_or(vec![], |tc| {
@@ -234,6 +255,10 @@ impl Actor {
                 if let Some(tc) = &propose.timeout_certificate {
                     self.timeout_certificate = Some(tc.clone());
                 }
+            }
+            ProgressMessage::Nudge(nudge) => {
+                let justify = nudge.justify.clone();
+                self.certificates.insert(justify.view_num.0, justify);
             }
             ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => {
                 self.timeout_certificate = Some(tc.clone());
@@ -447,6 +472,88 @@ impl Actor {
         }
     }
 
+    /// The same in the epochs before and after, and what would fork where an epoch ends.
+    fn beside(&mut self, message: &ProgressMessage) -> Vec<ProgressMessage> {
+        match message {
+            ProgressMessage::Vote(vote) => {
+                let statement = vote.statement;
+                let epochs = [statement.epoch.previous(), statement.epoch.next()];
+                let vote = |epoch| self.vote(VoteStatement { epoch, ..statement });
+                epochs
+                    .map(|epoch| ProgressMessage::Vote(vote(epoch)))
+                    .to_vec()
+            }
+            ProgressMessage::TimeoutVote(timeout) => {
+                let in_epoch = |epoch: Epoch| {
+                    let mut timeout = timeout.clone();
+                    timeout.epoch = epoch;
+                    timeout.last_vote = None;
+                    timeout.signature = self.sign(Statement::Timeout(timeout.statement()));
+                    ProgressMessage::TimeoutVote(timeout)
+                };
+                [timeout.epoch.previous(), timeout.epoch.next()]
+                    .map(in_epoch)
+                    .to_vec()
+            }
+            ProgressMessage::Propose(propose) => {
+                let mut header = propose.block.header.clone();
+                let justify = &header.justify;
+                (header.epoch, header.view) = match justify.phase {
+                    Phase::Commit => (justify.epoch, justify.view_num.next()),
+                    _ => (header.epoch.next(), header.view),
+                };
+                let mut child = self.propose_block(propose, header, propose.block.data.clone());
+                child.vote = self.vote(VoteStatement {
+                    epoch: child.block.header.epoch,
+                    ..child.vote.statement
+                });
+                vec![ProgressMessage::Propose(child)]
+            }
+            ProgressMessage::Nudge(nudge) => self.instead_of(nudge),
+            _ => vec![],
+        }
+    }
+
+    /// A block on what is only prepared, and nudges of other phases.
+    fn instead_of(&self, nudge: &Nudge) -> Vec<ProgressMessage> {
+        let height = self.heights.get(&nudge.justify.block_hash);
+        let header = BlockHeader {
+            height: height.copied().unwrap_or_default().next(),
+            epoch: nudge.justify.epoch,
+            view: nudge.view_num,
+            justify: nudge.justify.clone(),
+            data_hash: Data::empty().hash(),
+            validator_set_updates: None,
+        };
+        let block = Block {
+            header,
+            data: Data::empty(),
+        };
+        let statement = VoteStatement {
+            block_hash: block.hash(&self.genesis),
+            phase: Phase::Generic,
+            ..nudge.vote.statement
+        };
+        let propose = ProgressMessage::Propose(Propose {
+            block,
+            vote: self.vote(statement),
+            timeout_certificate: nudge.timeout_certificate.clone(),
+        });
+        let phases = [Phase::Prepare, Phase::Precommit, Phase::Commit];
+        let other = phases
+            .into_iter()
+            .filter(|phase| *phase != nudge.vote.statement.phase);
+        let nudges = other.map(|phase| {
+            let mut other = nudge.clone();
+            other.vote = self.vote(VoteStatement {
+                phase,
+                ..nudge.vote.statement
+            });
+            ProgressMessage::Nudge(other)
+        });
+        nudges.chain([propose]).collect()
+    }
+
     fn flood(&mut self, vote: &Vote) -> Vec<Message> {
         let ahead = *self.rng.pick(&[1, 2, 30, 1_000, u64::MAX / 2]);
         let view_num = vote.statement.view_num.plus(ahead);
@@ -530,8 +637,9 @@ impl Actor {
 
     fn made_up_qc(&self, view_num: ViewNumber) -> QuorumCertificate {
         let known = self.highest_qc.clone();
+        let epoch = known.as_ref().map_or(Epoch(0), |qc| qc.rank().epoch);
         let statement = VoteStatement {
-            epoch: Epoch(0),
+            epoch,
             view_num,
             justify_view: view_num.previous(),
             block_hash: known.map_or(self.genesis.as_block_hash(), |qc| qc.block_hash),
@@ -539,7 +647,7 @@ impl Actor {
         };
         let mine = self.sign(Statement::Vote(statement));
         QuorumCertificate {
-            epoch: statement.epoch,
+            epoch,
             view_num,
             justify_view: statement.justify_view,
             block_hash: statement.block_hash,

@@ -4,9 +4,10 @@
 //! block on the wrong state calls it invalid, and the checkers hear of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
-use hotstuff::types::{Block, StateUpdate, StateUpdates};
+use hotstuff::types::{Block, StateUpdate, StateUpdates, ValidatorSetUpdates};
 
 use crate::disk::State;
 use crate::rng::{mix, Rng};
@@ -30,19 +31,27 @@ pub struct SimApp {
     rng: Rng,
     /// It answers one question after the other.
     busy_until: u64,
+    /// What the commands from [`CHANGE`] on do.
+    changes: Arc<[ValidatorSetUpdates]>,
 }
+
+/// The command of the first change of the validator set; those of the others follow it.
+pub const CHANGE: u64 = 1 << 63;
 
 const DIGEST: &[u8] = b"digest";
 const COUNT: &[u8] = b"count";
+/// Changes of the validator set that were made.
+const CHANGES: &[u8] = b"changes";
 const COMMANDS_PER_BLOCK: usize = 4;
 
 impl SimApp {
-    pub fn new(habits: Habits, rng: Rng) -> Self {
+    pub fn new(habits: Habits, rng: Rng, changes: Arc<[ValidatorSetUpdates]>) -> Self {
         SimApp {
             pool: BTreeSet::new(),
             habits,
             rng,
             busy_until: 0,
+            changes,
         }
     }
 
@@ -72,37 +81,65 @@ impl SimApp {
     /// A block on `state`, whose uncommitted ancestors are `branch`; nothing if there is no work.
     pub fn propose(&mut self, state: &State, branch: &[Block]) -> ProposeBlockResponse {
         let under_way: BTreeSet<u64> = branch.iter().flat_map(|b| commands(&b.data)).collect();
-        let fresh = self
-            .pool
-            .difference(&under_way)
-            .copied()
-            .take(COMMANDS_PER_BLOCK);
-        let fresh: Vec<u64> = fresh.collect();
+        let mut fresh: Vec<u64> = self.pool.difference(&under_way).copied().collect();
+        let change = CHANGE + number(state, CHANGES);
+        if fresh.contains(&change) {
+            fresh = vec![change]; // alone in its block
+        }
+        fresh.retain(|command| *command < CHANGE || *command == change);
+        fresh.truncate(COMMANDS_PER_BLOCK);
         if fresh.is_empty() {
             return ProposeBlockResponse::Defer;
         }
         let data = encode(digest(state), &fresh);
         let state_updates = Some(updates(state, &data));
+        let change = self.change(state, &fresh);
+        let Ok(validator_set_updates) = change else {
+            return ProposeBlockResponse::Failed;
+        };
         ProposeBlockResponse::Block {
             data,
             state_updates,
-            validator_set_updates: None,
+            validator_set_updates,
         }
     }
 
     /// Judges `data` by making it again.
-    pub fn validate(state: &State, data: &[u8]) -> ValidateBlockResponse {
+    pub fn validate(&self, state: &State, data: &[u8]) -> ValidateBlockResponse {
         let well_formed = data.len() >= 16 && data.len() % 8 == 0;
         if !well_formed || data[..8] != digest(state).to_le_bytes() {
             return ValidateBlockResponse::Invalid;
         }
+        let Ok(validator_set_updates) = self.change(state, &commands(data)) else {
+            return ValidateBlockResponse::Invalid;
+        };
         let state_updates = Some(updates(state, data));
         ValidateBlockResponse::Valid {
             state_updates,
-            validator_set_updates: None,
+            validator_set_updates,
+        }
+    }
+
+    /// What these commands do to the validator set: the next change comes alone, or none does.
+    fn change(
+        &self,
+        state: &State,
+        commands: &[u64],
+    ) -> Result<Option<ValidatorSetUpdates>, OutOfTurn> {
+        let next = number(state, CHANGES);
+        match commands {
+            [command] if *command >= CHANGE && *command - CHANGE == next => {
+                let updates = self.changes.get(next as usize).cloned();
+                updates.map(Some).ok_or(OutOfTurn)
+            }
+            commands if commands.iter().all(|command| *command < CHANGE) => Ok(None),
+            _ => Err(OutOfTurn),
         }
     }
 }
+
+/// A change of the validator set that is not the next one.
+struct OutOfTurn;
 
 /// The commands in a block's data.
 pub fn commands(data: &[u8]) -> Vec<u64> {
@@ -144,6 +181,13 @@ fn updates(state: &State, data: &[u8]) -> StateUpdates {
     };
     let count = number(state, COUNT) + commands.len() as u64;
     let mut updates = vec![set(DIGEST, digest), set(COUNT, count)];
+    let changes = commands
+        .iter()
+        .filter(|command| **command >= CHANGE)
+        .count() as u64;
+    if changes > 0 {
+        updates.push(set(CHANGES, number(state, CHANGES) + changes));
+    }
     updates.extend(slots.into_iter().map(|(key, value)| match value {
         Some(value) => set(&key, value),
         None => StateUpdate::Delete { key },

@@ -2,6 +2,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use crate::actors::Behaviour;
 use crate::faults::{Counts, Kind};
 use crate::progress::{bound, leader, BLOCKS};
 use crate::setup::{Setup, MILLIS};
@@ -13,6 +14,8 @@ pub struct Outcome {
     pub seed: u64,
     pub digest: u64,
     pub counts: Counts,
+    /// Those who broke the rules, by what they are.
+    pub actors: Vec<Behaviour>,
     /// The rule that was broken, and how.
     pub violation: Option<String>,
     pub views: u64,
@@ -48,6 +51,7 @@ pub fn guarded(seed: u64, case: impl FnOnce() -> Outcome) -> Outcome {
             seed,
             digest: 0,
             counts,
+            actors: vec![],
             violation,
             views: 0,
             height: 0,
@@ -61,8 +65,10 @@ pub fn outcome(world: &World) -> Outcome {
         let ms = world.now as f64 / 1e6;
         format!("{} at {ms:.3} ms: {}", violation.rule, violation.text)
     });
+    let behaviours = world.setup.behaviours.iter().copied();
     Outcome {
         seed: world.setup.seed,
+        actors: behaviours.filter(|it| *it != Behaviour::Correct).collect(),
         digest: world.digest(),
         counts: world.counts.clone(),
         violation,
@@ -94,9 +100,10 @@ pub fn heal_and_progress(world: &mut World) {
     let goal = highest + BLOCKS;
     let (start, base) = (world.now, u64::from(world.setup.base_ms) * MILLIS);
     world.set_load(base / 4);
-    let late = world.run_while(start + bound, |world| world.height_min() < goal);
+    let is_late = |world: &World| world.height_min() < goal || world.changes_to_come() > 0;
+    let late = world.run_while(start + bound, is_late);
     world.progress_per_mille = (world.now - start) * 1_000 / bound;
-    if late && world.height_min() < goal {
+    if late && is_late(world) {
         let heights: Vec<u64> = world
             .survivors()
             .map(|replica| world.height(replica))
@@ -106,8 +113,9 @@ pub fn heal_and_progress(world: &mut World) {
             .map(|replica| world.view(replica))
             .collect();
         let text = format!(
-            "heights {heights:?} in views {views:?}, not yet {goal}, {} ms after healing \
-             ({standing:?})",
+            "heights {heights:?} in views {views:?}, not yet {goal}, {} changes to come, {} ms \
+             after healing ({standing:?})",
+            world.changes_to_come(),
             bound / 1_000_000
         );
         world.checker.broken("progress-after-healing", text);
@@ -128,7 +136,9 @@ fn faults_came_to_pass(world: &mut World) {
         .map(|replica| world.view(replica))
         .max()
         .unwrap_or(0);
-    for (replica, behaviour) in world.setup.behaviours.iter().enumerate() {
+    let never_changes = world.setup.changes.is_empty(); // else who led when is not known here
+    let behaviours = world.setup.behaviours.iter().enumerate();
+    for (replica, behaviour) in behaviours.filter(|_| never_changes) {
         let leads = |view: &u64| leader(&world.setup.powers, *view) == replica;
         if (1..views_max).filter(leads).count() >= LED_MIN {
             planned.extend(behaviour.kind());

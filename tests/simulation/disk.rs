@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write,
+    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write, EPOCHS_KEPT,
 };
 use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::{
@@ -47,7 +47,7 @@ struct Stored {
 /// What one replica has on disk.
 pub struct SimDisk {
     genesis: GenesisHash,
-    validator_set: ValidatorSet,
+    epochs: Vec<EpochRecord>,
     record: VotingRecord,
     pub highest_qc: QuorumCertificate,
     highest_tc: Option<TimeoutCertificate>,
@@ -95,7 +95,7 @@ impl SimDisk {
     pub fn new(genesis: GenesisHash, validator_set: ValidatorSet) -> Self {
         SimDisk {
             genesis,
-            validator_set,
+            epochs: vec![EpochRecord::first(validator_set)],
             record: VotingRecord::default(),
             highest_qc: QuorumCertificate::genesis(genesis),
             highest_tc: None,
@@ -138,13 +138,13 @@ impl SimDisk {
                 }
                 self.blocks.remove(hash);
             }
-            Write::ChangeEpoch(_) => return Err("an epoch that is not simulated yet"),
             Write::KeepEvidence(evidence) => {
                 let before = self.evidence.insert(evidence.offence(), evidence.clone());
                 if before.is_some() {
                     return Err("evidence of an offence that is known");
                 }
             }
+            Write::ChangeEpoch(record) => return self.change_epoch(record),
         }
         Ok(())
     }
@@ -195,6 +195,19 @@ impl SimDisk {
         Ok(())
     }
 
+    fn change_epoch(&mut self, record: &EpochRecord) -> Result<(), &'static str> {
+        let last = self.epochs.last().expect("there is always an epoch");
+        if record.epoch.0 != last.epoch.0 + 1 {
+            return Err("an epoch that does not follow");
+        }
+        let commit_qc = record.commit_qc.as_ref();
+        if commit_qc.is_none_or(|qc| qc.block_hash != self.head() || qc.epoch != last.epoch) {
+            return Err("an epoch that the last committed block does not begin");
+        }
+        self.epochs.push(record.clone());
+        Ok(())
+    }
+
     fn orphan(&self) -> Option<BlockHash> {
         let mut known = BTreeSet::from([self.head()]);
         for hash in &self.pending {
@@ -232,7 +245,7 @@ impl SimDisk {
                 rank,
             },
             pending: self.pending.iter().map(pending).collect(),
-            epochs: vec![EpochRecord::first(self.validator_set.clone())],
+            epochs: self.epochs[self.epochs.len().saturating_sub(EPOCHS_KEPT)..].to_vec(),
             offences: self.evidence.keys().copied().collect(),
         }
     }
@@ -252,11 +265,11 @@ impl SimDisk {
         heights.max().unwrap_or(0).max(self.height())
     }
 
-    /// The view of the last block committed.
+    /// The view of the last block committed, if that was in the current epoch.
     pub fn committed_view(&self) -> u64 {
-        self.blocks
-            .get(&self.head())
-            .map_or(0, |stored| stored.block.header.view.0)
+        let head = self.blocks.get(&self.head());
+        let head = head.filter(|stored| stored.block.header.epoch == self.epoch().epoch);
+        head.map_or(0, |stored| stored.block.header.view.0)
     }
 
     pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
@@ -374,8 +387,23 @@ impl SimDisk {
         let child = self
             .blocks
             .values()
-            .find(|stored| stored.block.header.parent() == *hash)?;
-        Some(child.block.header.justify.clone())
+            .find(|stored| stored.block.header.parent() == *hash);
+        if let Some(child) = child {
+            return Some(child.block.header.justify.clone());
+        }
+        let ends = self
+            .epochs
+            .iter()
+            .filter_map(|epoch| epoch.commit_qc.as_ref());
+        ends.rev().find(|end| end.block_hash == *hash).cloned()
+    }
+
+    pub fn epochs(&self) -> &[EpochRecord] {
+        &self.epochs
+    }
+
+    pub fn epoch(&self) -> &EpochRecord {
+        self.epochs.last().expect("there is always an epoch")
     }
 }
 

@@ -37,6 +37,55 @@ pub enum Kind {
     Forgery,
     LyingAnswer,
     Flood,
+    WrongEpoch,
+    SetChange,
+    ValidatorAdded,
+    ValidatorRemoved,
+    PowerChanged,
+    SetReplaced,
+    LeaderRemoved,
+    CrashInPhases,
+}
+
+impl Kind {
+    /// All of them: a long run in which one never came to pass proves nothing of it.
+    pub const ALL: [Kind; 35] = [
+        Kind::Lost,
+        Kind::Late,
+        Kind::Doubled,
+        Kind::Replayed,
+        Kind::Held,
+        Kind::CutOff,
+        Kind::Partition,
+        Kind::Crash,
+        Kind::CrashBeforeWrite,
+        Kind::CrashAfterWrite,
+        Kind::CrashWhileSending,
+        Kind::DiskFailure,
+        Kind::WholeCluster,
+        Kind::Dead,
+        Kind::Pause,
+        Kind::SlowApp,
+        Kind::AppFailure,
+        Kind::Unsigned,
+        Kind::Withheld,
+        Kind::Inflated,
+        Kind::Equivocation,
+        Kind::DoubleVote,
+        Kind::BadBlock,
+        Kind::Fork,
+        Kind::Forgery,
+        Kind::LyingAnswer,
+        Kind::Flood,
+        Kind::WrongEpoch,
+        Kind::SetChange,
+        Kind::ValidatorAdded,
+        Kind::ValidatorRemoved,
+        Kind::PowerChanged,
+        Kind::SetReplaced,
+        Kind::LeaderRemoved,
+        Kind::CrashInPhases,
+    ];
 }
 
 /// When in a step a replica dies.
@@ -122,8 +171,8 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
+        Kind::ALL
             .iter()
-            .try_for_each(|(kind, count)| writeln!(f, "  {kind:<20?} {count:>10}"))
+            .try_for_each(|kind| writeln!(f, "  {kind:<20?} {:>10}", self.of(*kind)))
     }
 }

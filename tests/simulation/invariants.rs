@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hotstuff::algorithm::{Durable, Event, StoredProposal, Write};
+use hotstuff::algorithm::{Durable, EpochRecord, Event, StoredProposal, Write};
 use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::messages::{Message, ProgressMessage, Propose, TimeoutVote, Vote};
 use hotstuff::types::{
-    Block, BlockHash, CommitRule, GenesisHash, Rank, TimeoutStatement, Validator, ValidatorAddress,
-    ValidatorSet, VoteStatement,
+    Block, BlockHash, CommitRule, Epoch, GenesisHash, Phase, Rank, TimeoutStatement, Validator,
+    ValidatorAddress, ValidatorSet, ValidatorSetUpdates, ViewNumber, VoteStatement,
 };
 
 use crate::keys::{address, check, index_of};
@@ -26,7 +26,9 @@ pub struct Violation {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     height: u64,
+    epoch: u64,
     view: u64,
+    is_update: bool,
     parent: BlockHash,
     justify_view: u64,
 }
@@ -34,6 +36,9 @@ struct Seen {
 /// The past of one correct replica, across its restarts.
 #[derive(Clone, Debug, Default)]
 struct Past {
+    epoch: u64,
+    /// The Commit QC of the current epoch is known.
+    has_ended: bool,
     recorded: BTreeSet<VoteStatement>,
     voted: Option<Rank>,
     timed_out: Option<Rank>,
@@ -53,14 +58,20 @@ struct Past {
 pub struct Checker {
     genesis: BlockHash,
     rule: CommitRule,
-    powers: Vec<u64>,
+    /// Of each replica, by epoch; 0: no validator.
+    powers: Vec<Vec<u64>>,
+    /// The block that ended each epoch.
+    ends: BTreeMap<u64, BlockHash>,
+    updates: BTreeMap<BlockHash, ValidatorSetUpdates>,
     /// Whether the replica keeps the rules; of others nothing is asked.
     correct: Vec<bool>,
     past: Vec<Past>,
     blocks: BTreeMap<BlockHash, Seen>,
     children: BTreeMap<BlockHash, Vec<BlockHash>>,
-    /// Correct replicas that have signed a vote for the block.
-    voters: BTreeMap<BlockHash, BTreeSet<usize>>,
+    /// Correct replicas that have signed a vote of this phase for the block in this view.
+    voters: BTreeMap<(BlockHash, Rank, Phase), BTreeSet<usize>>,
+    /// The views in which a block got votes of phase Commit.
+    commit_votes: BTreeMap<BlockHash, BTreeSet<Rank>>,
     votes: BTreeMap<(usize, Rank), VoteStatement>,
     /// The lowest QC that a correct replica has named in a time-out of the view.
     timeouts: BTreeMap<Rank, BTreeMap<usize, Rank>>,
@@ -79,16 +90,20 @@ impl Checker {
         let past = vec![Past::default(); correct.len()];
         let (blocks, children, voters, votes, timeouts) = Default::default();
         let (agreed, states, violations) = Default::default();
+        let (ends, updates, commit_votes) = Default::default();
         let genesis = genesis.as_block_hash();
         Checker {
             genesis,
             rule,
-            powers,
+            powers: vec![powers],
+            ends,
+            updates,
             correct,
             past,
             blocks,
             children,
             voters,
+            commit_votes,
             votes,
             timeouts,
             agreed,
@@ -114,7 +129,11 @@ impl Checker {
                 Write::CastVote(vote) => self.cast_vote(replica, vote),
                 Write::TimeOut(rank) => self.time_out(replica, *rank),
                 Write::StoreProposal(proposal) => self.store_proposal(replica, proposal),
-                Write::SetHighestQc(qc) => self.raise_qc(replica, qc.rank()),
+                Write::SetHighestQc(qc) => {
+                    self.raise_qc(replica, qc.rank());
+                    let past = &mut self.past[replica];
+                    past.has_ended |= qc.phase == Phase::Commit && qc.epoch.0 == past.epoch;
+                }
                 Write::SetHighestTc(tc) => self.raise_tc(replica, tc.rank()),
                 Write::InsertBlock { hash, block, .. } => {
                     debug_assert_eq!(*hash, block.hash(genesis));
@@ -126,8 +145,8 @@ impl Checker {
                     last_commit = Some(*hash);
                 }
                 Write::DropBlock { hash } => self.drop_block(replica, hash),
-                Write::ChangeEpoch(_) => {}
                 Write::KeepEvidence(evidence) => self.convict(replica, genesis, evidence),
+                Write::ChangeEpoch(record) => self.change_epoch(replica, record, last_commit),
             }
         }
         if let Some(hash) = last_commit {
@@ -139,15 +158,14 @@ impl Checker {
     fn convict(&mut self, replica: usize, genesis: &GenesisHash, evidence: &Evidence) {
         let (offence, offender) = (evidence.offence(), index_of(&evidence.validator));
         let text = format!("{replica} keeps evidence of {offence:?}, by {offender}");
-        let members = self
-            .powers
-            .iter()
-            .enumerate()
-            .map(|(index, power)| Validator {
-                address: address(index),
-                power: *power,
-            });
-        let set = ValidatorSet::new(members).expect("setups have valid powers");
+        let powers = self.powers.get(offence.epoch.0 as usize);
+        let members = powers.into_iter().flatten().enumerate();
+        let members = members.filter(|(_, power)| **power > 0);
+        let set = ValidatorSet::new(members.map(|(index, power)| Validator {
+            address: address(index),
+            power: *power,
+        }));
+        let set = set.expect("nobody speaks of an epoch that has not begun");
         if evidence.verify_by(genesis, &set, check).is_err() {
             self.broken("evidence-convicts-alone", text.clone());
         }
@@ -174,6 +192,11 @@ impl Checker {
             let text = format!("{replica} votes in {rank}, having timed out {timed_out:?}");
             self.broken("no-vote-after-timeout", text);
         }
+        self.is_of_its_epoch(replica, rank, "votes");
+        if let Err(why) = self.phase_follows(vote) {
+            let text = format!("{replica} votes {:?} in {rank}: {why}", vote.phase);
+            self.broken("phases-follow", text);
+        }
         if !self.is_justified(vote) {
             let text = format!("{replica} votes in {rank} on a QC of {}", vote.justify_view);
             self.broken("vote-is-justified", text);
@@ -185,6 +208,114 @@ impl Checker {
             );
             self.broken("justify-below-view", text);
         }
+    }
+
+    /// Nothing is signed in another epoch than the current one, nor in one that is known to have
+    /// ended, nor by anyone who is no validator of it.
+    fn is_of_its_epoch(&mut self, replica: usize, rank: Rank, does: &str) {
+        let (epoch, has_ended) = (self.past[replica].epoch, self.past[replica].has_ended);
+        if rank.epoch.0 != epoch || has_ended {
+            let text = format!("{replica} {does} in {rank}, in epoch {epoch}, ended: {has_ended}");
+            self.broken("nothing-of-an-epoch-that-has-ended", text);
+        }
+        let powers = self.powers.get(rank.epoch.0 as usize);
+        if powers.is_none_or(|powers| powers[replica] == 0) {
+            let text = format!("{replica} {does} in {rank}, and is no validator of it");
+            self.broken("only-validators-sign", text);
+        }
+    }
+
+    /// A vote for an updating block is Prepare; those for its nudges count on only from the view
+    /// before.
+    fn phase_follows(&self, vote: &VoteStatement) -> Result<(), &'static str> {
+        let Some(block) = self.blocks.get(&vote.block_hash) else {
+            return Ok(()); // another rule's
+        };
+        if (block.epoch, block.view) == (vote.epoch.0, vote.view_num.0) {
+            let right = match block.is_update {
+                true => Phase::Prepare,
+                false => Phase::Generic,
+            };
+            let is_right = vote.phase == right;
+            return is_right
+                .then_some(())
+                .ok_or("of the wrong phase for a block");
+        }
+        if !block.is_update || block.epoch != vote.epoch.0 {
+            return Err("a nudge of a block that updates nothing, or in another epoch");
+        }
+        let certified = |phase| {
+            let view = vote.justify_view;
+            let epoch = vote.epoch;
+            self.certified(&vote.block_hash, Rank { epoch, view }, phase)
+        };
+        let is_next = vote.justify_view.0 + 1 == vote.view_num.0;
+        let follows = match (vote.phase, self.rule) {
+            (Phase::Prepare, _) => {
+                !is_next && (certified(Phase::Prepare) || certified(Phase::Precommit))
+            }
+            (Phase::Precommit, CommitRule::ThreeChain) => is_next && certified(Phase::Prepare),
+            (Phase::Commit, CommitRule::ThreeChain) => is_next && certified(Phase::Precommit),
+            (Phase::Commit, CommitRule::TwoChain) => is_next && certified(Phase::Prepare),
+            _ => false,
+        };
+        follows
+            .then_some(())
+            .ok_or("the phase before is not certified in the right view")
+    }
+
+    /// An epoch begins with the block that ends the one before: certified in its last phase by the
+    /// set of that epoch, committed in the same transaction, and the same for all.
+    fn change_epoch(
+        &mut self,
+        replica: usize,
+        record: &EpochRecord,
+        last_commit: Option<BlockHash>,
+    ) {
+        let epoch = record.epoch.0;
+        if epoch != self.past[replica].epoch + 1 {
+            let text = format!(
+                "{replica} goes from {} to {epoch}",
+                self.past[replica].epoch
+            );
+            self.broken("epochs-follow", text);
+            return;
+        }
+        self.past[replica].epoch = epoch;
+        self.past[replica].has_ended = false;
+        let commit_qc = record.commit_qc.as_ref();
+        let Some(end) = commit_qc
+            .map(|qc| qc.block_hash)
+            .filter(|end| Some(*end) == last_commit)
+        else {
+            let text = format!("{replica} begins epoch {epoch} with no block committed by it");
+            return self.broken("epochs-follow", text);
+        };
+        if !self.commit_certified(&end) {
+            let text = format!("{replica} begins epoch {epoch} with {end:?}, not certified");
+            self.broken("commit-is-justified", text);
+        }
+        let mut powers = vec![0; self.correct.len()];
+        for member in record.validator_set.members() {
+            powers[index_of(&member.address)] = member.power;
+        }
+        let mut expected = self.powers[epoch as usize - 1].clone();
+        for update in self.updates.get(&end).into_iter().flatten() {
+            expected[index_of(&update.validator)] = update.power;
+        }
+        if powers != expected || *self.ends.entry(epoch).or_insert(end) != end {
+            let text = format!("{replica} begins epoch {epoch} with {powers:?}, not {expected:?}");
+            self.broken("agreement-on-epochs", text);
+        }
+        if self.powers.len() as u64 == epoch {
+            self.powers.push(powers);
+        }
+    }
+
+    fn commit_certified(&self, hash: &BlockHash) -> bool {
+        let views = self.commit_votes.get(hash);
+        let mut views = views.into_iter().flatten();
+        views.any(|rank| self.certified(hash, *rank, Phase::Commit))
     }
 
     /// Rule 3: the QC is of the view before, or a quorum has left that view without having seen a
@@ -202,16 +333,19 @@ impl Checker {
             epoch: vote.epoch,
             view: vote.justify_view,
         };
-        self.is_quorum(|index| {
+        self.is_quorum(vote.epoch.0, |index| {
             said.and_then(|said| said.get(&index))
                 .is_some_and(|lowest| *lowest <= justify)
         })
     }
 
     /// Whether those that did something are a quorum, if all that break rules did it too.
-    fn is_quorum(&self, did: impl Fn(usize) -> bool) -> bool {
-        let power = |index: usize| u128::from(self.powers[index]);
-        let all = 0..self.powers.len();
+    fn is_quorum(&self, epoch: u64, did: impl Fn(usize) -> bool) -> bool {
+        let Some(powers) = self.powers.get(epoch as usize) else {
+            return false;
+        };
+        let power = |index: usize| u128::from(powers[index]);
+        let all = 0..powers.len();
         let sum: u128 = all
             .clone()
             .filter(|i| !self.correct[*i] || did(*i))
@@ -262,10 +396,15 @@ impl Checker {
         let header = &block.header;
         let seen = Seen {
             height: header.height.0,
+            epoch: header.epoch.0,
             view: header.view.0,
+            is_update: header.validator_set_updates.is_some(),
             parent: header.parent(),
             justify_view: header.justify.rank().view.0,
         };
+        if let Some(updates) = &header.validator_set_updates {
+            self.updates.insert(hash, updates.clone());
+        }
         if self.blocks.insert(hash, seen).is_none() {
             self.children.entry(seen.parent).or_default().push(hash);
         }
@@ -320,7 +459,7 @@ impl Checker {
     fn commit_is_justified(&mut self, replica: usize, hash: BlockHash) {
         let mut open = vec![hash];
         while let Some(candidate) = open.pop() {
-            if self.heads_chain(&candidate) {
+            if self.heads_chain(&candidate) || self.commit_certified(&candidate) {
                 return;
             }
             open.extend(self.children.get(&candidate).into_iter().flatten());
@@ -334,28 +473,45 @@ impl Checker {
 
     fn heads_chain(&self, hash: &BlockHash) -> bool {
         let next = |parent: &BlockHash| {
-            let view = self.blocks.get(parent)?.view;
+            let Seen { epoch, view, .. } = *self.blocks.get(parent)?;
             let children = self.children.get(parent)?;
             let follows = |child: &&BlockHash| {
                 let child = self.blocks[*child];
-                child.view == view + 1 && child.justify_view == view
+                child.epoch == epoch && child.view == view + 1 && child.justify_view == view
             };
             children
                 .iter()
                 .filter(follows)
-                .find(|child| self.certified(child))
+                .find(|child| self.certified_in_its_view(child))
                 .copied()
         };
-        let second = self.certified(hash).then(|| next(hash)).flatten();
+        let is_certified = self.certified_in_its_view(hash);
+        let second = is_certified.then(|| next(hash)).flatten();
         match self.rule {
             CommitRule::TwoChain => second.is_some(),
             CommitRule::ThreeChain => second.and_then(|second| next(&second)).is_some(),
         }
     }
 
-    fn certified(&self, hash: &BlockHash) -> bool {
-        let voters = self.voters.get(hash);
-        self.is_quorum(|index| voters.is_some_and(|voters| voters.contains(&index)))
+    fn certified_in_its_view(&self, hash: &BlockHash) -> bool {
+        let Some(block) = self.blocks.get(hash) else {
+            return false;
+        };
+        let rank = Rank {
+            epoch: Epoch(block.epoch),
+            view: ViewNumber(block.view),
+        };
+        let phase = match block.is_update {
+            true => Phase::Prepare,
+            false => Phase::Generic,
+        };
+        self.certified(hash, rank, phase)
+    }
+
+    fn certified(&self, hash: &BlockHash, rank: Rank, phase: Phase) -> bool {
+        let voters = self.voters.get(&(*hash, rank, phase));
+        let voted = |index| voters.is_some_and(|voters| voters.contains(&index));
+        self.is_quorum(rank.epoch.0, voted)
     }
 
     fn drop_block(&mut self, replica: usize, hash: &BlockHash) {
@@ -375,16 +531,23 @@ impl Checker {
         match message {
             ProgressMessage::Propose(propose) => self.said_propose(replica, propose),
             ProgressMessage::Vote(vote) => self.said_vote(replica, vote),
-            ProgressMessage::Nudge(nudge) => self.said_vote(replica, &nudge.vote),
+            ProgressMessage::Nudge(nudge) => {
+                let vote = &nudge.vote;
+                self.said_proposal(replica, vote);
+            }
             ProgressMessage::TimeoutVote(timeout) => self.said_timeout(replica, timeout),
             ProgressMessage::AdvanceView(_) | ProgressMessage::Wake(_) => {}
         }
     }
 
     fn said_propose(&mut self, replica: usize, propose: &Propose) {
-        self.said_vote(replica, &propose.vote);
-        let hash = propose.vote.statement.block_hash;
-        let rank = propose.vote.rank();
+        self.said_proposal(replica, &propose.vote);
+    }
+
+    fn said_proposal(&mut self, replica: usize, vote: &Vote) {
+        self.said_vote(replica, vote);
+        let hash = vote.statement.block_hash;
+        let rank = vote.rank();
         if self.past[replica].proposed.get(&rank) != Some(&hash) {
             let text = format!("{replica} proposes {hash:?} in {rank}, which is not on its disk");
             self.broken("speak-after-persist", text);
@@ -393,6 +556,7 @@ impl Checker {
 
     pub fn said_vote(&mut self, replica: usize, vote: &Vote) {
         let rank = vote.rank();
+        self.is_of_its_epoch(replica, rank, "sends a vote");
         if index_of(&vote.voter) != replica {
             self.broken(
                 "speaks-for-itself",
@@ -408,10 +572,17 @@ impl Checker {
             let text = format!("{replica} in {rank}: {first:?} and {:?}", vote.statement);
             self.broken("one-vote-per-view", text);
         }
-        self.voters
-            .entry(vote.statement.block_hash)
-            .or_default()
-            .insert(replica);
+        let VoteStatement {
+            block_hash, phase, ..
+        } = vote.statement;
+        let voters = self.voters.entry((block_hash, rank, phase)).or_default();
+        voters.insert(replica);
+        if phase == Phase::Commit {
+            self.commit_votes
+                .entry(block_hash)
+                .or_default()
+                .insert(rank);
+        }
     }
 
     fn said_timeout(&mut self, replica: usize, timeout: &TimeoutVote) {
@@ -422,6 +593,7 @@ impl Checker {
             epoch,
             view: view_num,
         };
+        self.is_of_its_epoch(replica, rank, "sends a time-out");
         if self.past[replica]
             .timed_out
             .is_none_or(|on_disk| on_disk < rank)
@@ -957,6 +1129,140 @@ mod tests {
         checker.told(0, &refused(address(1)));
         checker.told(0, &failed(address(1), "its blocks do not link up"));
         assert_eq!(broken(&checker), ["nobody-correct-is-blamed"; 2]);
+    }
+
+    /// Block 1 of view 1, which removes validator 2.
+    fn updating() -> Block {
+        let mut block = first_block(1);
+        block.header.validator_set_updates = Some(vec![ValidatorSetUpdate {
+            validator: address(2),
+            power: 0,
+        }]);
+        block
+    }
+
+    fn nudged(block: &Block, view: u64, justify_view: u64, phase: Phase) -> VoteStatement {
+        VoteStatement {
+            epoch: Epoch(0),
+            view_num: ViewNumber(view),
+            justify_view: ViewNumber(justify_view),
+            block_hash: block.hash(&GENESIS),
+            phase,
+        }
+    }
+
+    /// All three correct replicas vote so.
+    fn vote_all(checker: &mut Checker, statement: VoteStatement) {
+        for replica in 0..3 {
+            checker.wrote(replica, &GENESIS, &[Write::CastVote(statement)]);
+            let digest = Statement::Vote(statement).digest(&GENESIS);
+            let vote = Vote {
+                statement,
+                voter: address(replica),
+                signature: sign(&address(replica), &digest),
+            };
+            checker.said_vote(replica, &vote);
+        }
+    }
+
+    /// The block is stored, and certified in its own view.
+    fn prepare(checker: &mut Checker, block: &Block) {
+        for replica in 0..3 {
+            checker.wrote(replica, &GENESIS, &[insert(block)]);
+        }
+        vote_all(checker, nudged(block, 1, 0, Phase::Prepare));
+    }
+
+    fn change(block: &Block, members: &[usize]) -> Write {
+        let members = members.iter().map(|replica| Validator {
+            address: address(*replica),
+            power: 1,
+        });
+        Write::ChangeEpoch(EpochRecord {
+            epoch: Epoch(1),
+            validator_set: ValidatorSet::new(members).expect("a set"),
+            commit_qc: Some(commit_qc(block)),
+        })
+    }
+
+    fn commit_qc(block: &Block) -> QuorumCertificate {
+        QuorumCertificate {
+            phase: Phase::Commit,
+            ..qc(2, block.hash(&GENESIS))
+        }
+    }
+
+    #[test]
+    fn a_good_change_breaks_nothing() {
+        let mut checker = checker();
+        let block = updating();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        let raise = Write::SetHighestQc(commit_qc(&block));
+        let writes = [raise, commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(0, &GENESIS, &writes);
+        assert_eq!(broken(&checker), [""; 0]);
+    }
+
+    #[test]
+    fn a_change_that_is_not_certified_or_not_committed_or_not_the_blocks() {
+        let block = updating();
+        let mut checker = checker();
+        prepare(&mut checker, &block);
+        let writes = [commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(0, &GENESIS, &writes); // on Prepare
+        assert_eq!(broken(&checker), ["commit-is-justified"; 2]);
+        let mut checker = self::checker();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        checker.wrote(0, &GENESIS, &[change(&block, &[0, 1, 3])]);
+        checker.wrote(1, &GENESIS, &[commit(&block), change(&block, &[0, 1, 2])]);
+        assert_eq!(broken(&checker), ["epochs-follow", "agreement-on-epochs"]);
+    }
+
+    #[test]
+    fn phases_that_do_not_follow() {
+        let block = updating();
+        for statement in [
+            nudged(&block, 3, 1, Phase::Commit),    // a view was lost
+            nudged(&block, 2, 1, Phase::Precommit), // not by this rule
+            nudged(&block, 2, 1, Phase::Prepare),   // the count goes on
+            nudged(&block, 2, 1, Phase::Generic),
+        ] {
+            let mut checker = checker();
+            prepare(&mut checker, &block);
+            for replica in 0..3 {
+                checker.wrote(replica, &GENESIS, &[Write::TimeOut(rank(1))]);
+                checker.said(replica, &timeout(replica, 2, qc(1, block.hash(&GENESIS))));
+            }
+            let before = broken(&checker).len();
+            checker.wrote(0, &GENESIS, &[Write::CastVote(statement)]);
+            assert!(
+                broken(&checker)[before..].contains(&"phases-follow"),
+                "{statement:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_in_an_epoch_that_has_ended_or_of_no_validator() {
+        let mut checker = checker();
+        let block = updating();
+        prepare(&mut checker, &block);
+        vote_all(&mut checker, nudged(&block, 2, 1, Phase::Commit));
+        checker.wrote(0, &GENESIS, &[Write::SetHighestQc(commit_qc(&block))]);
+        checker.wrote(0, &GENESIS, &[Write::TimeOut(rank(3))]);
+        checker.wrote(0, &GENESIS, &[]);
+        checker.said(0, &timeout(0, 3, commit_qc(&block)));
+        assert_eq!(broken(&checker), ["nothing-of-an-epoch-that-has-ended"]);
+        let removed = [commit(&block), change(&block, &[0, 1, 3])];
+        checker.wrote(2, &GENESIS, &removed);
+        let vote = VoteStatement {
+            epoch: Epoch(1),
+            ..nudged(&block, 1, 0, Phase::Generic)
+        };
+        checker.wrote(2, &GENESIS, &[Write::CastVote(vote)]);
+        assert!(broken(&checker)[1..].contains(&"only-validators-sign"));
     }
 
     #[test]

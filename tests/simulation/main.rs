@@ -13,6 +13,7 @@
 mod actors;
 mod app;
 mod case;
+mod changes;
 mod disk;
 mod faults;
 mod invariants;

@@ -4,6 +4,7 @@ use hotstuff::types::CommitRule;
 
 use crate::actors::Behaviour;
 use crate::app::Habits;
+use crate::changes::{Change, Draw, Powers};
 use crate::disk::Failure;
 use crate::faults::{CrashPoint, Fault, Kind};
 use crate::network::{Conditions, Cut};
@@ -30,6 +31,9 @@ pub struct Machine {
 /// Whether some cases leave next to no room for pending blocks.
 const SMALL_LIMITS: bool = true;
 
+/// The first seed whose case may change its validators.
+pub const CHANGES_FROM: u64 = 1 << 40;
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
@@ -37,6 +41,10 @@ pub struct Setup {
     pub powers: Vec<u64>,
     /// Replicas without a vote, after the validators.
     pub listeners: usize,
+    /// Replicas with a key, last: listeners that may become validators.
+    pub spares: usize,
+    /// Updates of the validator set, in order.
+    pub changes: Vec<Change>,
     pub commit_rule: CommitRule,
     pub vote_to: VoteTo,
     pub base_ms: u32,
@@ -78,6 +86,8 @@ impl Setup {
             seed,
             powers: powers.to_vec(),
             listeners: 0,
+            spares: 0,
+            changes: vec![],
             commit_rule,
             vote_to,
             base_ms,
@@ -102,8 +112,112 @@ impl Setup {
         }
     }
 
-    /// The case that `seed` stands for.
+    /// The case that `seed` stands for. Below [`CHANGES_FROM`] the set never changes: seeds from
+    /// before there were changes keep their cases.
     pub fn random(seed: u64) -> Setup {
+        let setup = Setup::unchanging(seed);
+        if seed < CHANGES_FROM || seed % 2 == 1 {
+            return setup;
+        }
+        setup.with_changes()
+    }
+
+    /// The same with a schedule of changes, drawn from a stream of its own.
+    pub fn with_changes(mut self) -> Setup {
+        let mut rng = Rng::new(self.seed ^ 0x00E9_0C45);
+        let rng = &mut rng;
+        let n = self.powers.len();
+        self.spares = rng.within(1, n as u64 + 1) as usize;
+        for replica in self.replicas() - self.spares..self.replicas() {
+            let machine = *rng.pick(&self.machines);
+            self.machines.push(machine);
+            self.behaviours.push(match rng.chance(100) {
+                true => Behaviour::random(replica % n, n.max(2), rng),
+                false => Behaviour::Correct,
+            });
+        }
+        for behaviour in &mut self.behaviours {
+            if *behaviour != Behaviour::Correct && rng.chance(300) {
+                *behaviour = Behaviour::WrongEpoch;
+            }
+        }
+        self.changes = self.random_changes(rng);
+        self.crash_around_changes(rng);
+        self
+    }
+
+    fn random_changes(&self, rng: &mut Rng) -> Vec<Change> {
+        let candidates: Vec<usize> = (0..self.replicas()).filter(|i| self.has_key(*i)).collect();
+        let is_faulty = |replica| !self.survives(replica);
+        let mut at: Vec<u64> = (0..rng.within(1, 5))
+            .map(|_| rng.below(self.heal_at))
+            .collect();
+        at.sort_unstable();
+        let mut powers = self.first_powers();
+        let mut changes = Vec::new();
+        for at in at {
+            let draw = Draw {
+                powers: &powers,
+                candidates: &candidates,
+                is_faulty: &is_faulty,
+            };
+            if let Some(updates) = draw.updates(rng) {
+                let change = Change { at, updates };
+                powers = change.apply(&powers);
+                changes.push(change);
+            }
+        }
+        changes
+    }
+
+    /// The phases of a change are few, and a crash at chance seldom meets them.
+    fn crash_around_changes(&mut self, rng: &mut Rng) {
+        let base = u64::from(self.base_ms) * MILLIS;
+        for at in self
+            .changes
+            .iter()
+            .map(|change| change.at)
+            .collect::<Vec<_>>()
+        {
+            let replica = rng.index(self.replicas());
+            if rng.chance(500) && self.has_key(replica) && !waits_to_crash(&self.faults, replica) {
+                let point = random_crash_point(rng);
+                let down = rng.below(4 * base);
+                let fault = Fault::Crash {
+                    replica,
+                    point,
+                    down,
+                };
+                let at = (at + rng.below(2 * base)).min(self.heal_at);
+                self.faults.push((at, fault));
+            }
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// The powers in epoch 0.
+    pub fn first_powers(&self) -> Powers {
+        let mut powers = self.powers.clone();
+        powers.resize(self.replicas(), 0);
+        powers
+    }
+
+    /// The powers in each epoch, once all changes are made.
+    pub fn powers_by_epoch(&self) -> Vec<Powers> {
+        let mut epochs = vec![self.first_powers()];
+        for change in &self.changes {
+            epochs.push(change.apply(&epochs[epochs.len() - 1]));
+        }
+        epochs
+    }
+
+    /// Whether the replica can sign.
+    pub fn has_key(&self, replica: usize) -> bool {
+        let validators = self.powers.len();
+        !(validators..validators + self.listeners).contains(&replica)
+    }
+
+    fn unchanging(seed: u64) -> Setup {
         let mut rng = Rng::new(seed);
         let rng = &mut rng;
         let n = *rng.pick(&[1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 7, 7, 7, 10]);
@@ -158,7 +272,14 @@ impl Setup {
 
     /// Kinds of faults that must come to pass, else the run proves nothing.
     pub fn planned(&self) -> Vec<Kind> {
-        self.faults.iter().map(|(_, fault)| fault.kind()).collect()
+        // Whoever is removed speaks no more, and cannot die at it.
+        let waits = |fault: &Fault| match fault {
+            Fault::Crash { point, .. } => *point != CrashPoint::Now,
+            _ => false,
+        };
+        let faults = self.faults.iter().map(|(_, fault)| fault);
+        let faults = faults.filter(|fault| self.changes.is_empty() || !waits(fault));
+        faults.map(Fault::kind).collect()
     }
 
     /// Whether the replica keeps the rules and is alive in the end.
@@ -172,7 +293,7 @@ impl Setup {
     }
 
     pub fn replicas(&self) -> usize {
-        self.powers.len() + self.listeners
+        self.powers.len() + self.listeners + self.spares
     }
 }
 
@@ -272,14 +393,7 @@ fn random_faults(setup: &Setup, dead: &[usize], rng: &mut Rng) -> Vec<(u64, Faul
                 // A listener does not speak: it has no moment to die at.
                 // Of two crashes that wait for their moment the second may wait too long.
                 0..=4 if replica < setup.powers.len() && !waits_to_crash(&faults, replica) => {
-                    let point = *rng.pick(&[
-                        CrashPoint::Now,
-                        CrashPoint::BeforeWrite,
-                        CrashPoint::AfterWrite,
-                        CrashPoint::WhileSending,
-                        CrashPoint::Disk(Failure::Before),
-                        CrashPoint::Disk(Failure::After),
-                    ]);
+                    let point = random_crash_point(rng);
                     Fault::Crash {
                         replica,
                         point,
@@ -298,6 +412,17 @@ fn random_faults(setup: &Setup, dead: &[usize], rng: &mut Rng) -> Vec<(u64, Faul
     }
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+fn random_crash_point(rng: &mut Rng) -> CrashPoint {
+    *rng.pick(&[
+        CrashPoint::Now,
+        CrashPoint::BeforeWrite,
+        CrashPoint::AfterWrite,
+        CrashPoint::WhileSending,
+        CrashPoint::Disk(Failure::Before),
+        CrashPoint::Disk(Failure::After),
+    ])
 }
 
 fn waits_to_crash(faults: &[(u64, Fault)], who: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use hotstuff::algorithm::{Input, Write};
 use hotstuff::messages::{Certificate, Message, ProgressMessage, SyncMessage};
-use hotstuff::types::{QuorumCertificate, TimeoutCertificate};
+use hotstuff::types::{Phase, QuorumCertificate, TimeoutCertificate};
 
 use crate::keys::index_of;
 
@@ -44,13 +44,18 @@ fn describe_progress(message: &ProgressMessage) -> String {
                 propose.block.data.len(),
             )
         }
-        ProgressMessage::Nudge(nudge) => format!("Nudge view {}", nudge.view_num),
+        ProgressMessage::Nudge(nudge) => format!(
+            "Nudge view {} {:?} on {}",
+            nudge.view_num,
+            nudge.vote.statement.phase,
+            qc(&nudge.justify)
+        ),
         ProgressMessage::Vote(vote) => {
             let statement = vote.statement;
             let voter = index_of(&vote.voter);
             format!(
-                "Vote of {voter} view {} {:?}",
-                statement.view_num, statement.block_hash
+                "Vote of {voter} view {} {:?} {:?}",
+                statement.view_num, statement.phase, statement.block_hash
             )
         }
         ProgressMessage::TimeoutVote(timeout) => {
@@ -140,7 +145,11 @@ fn describe_write(write: &Write) -> String {
 }
 
 fn qc(qc: &QuorumCertificate) -> String {
-    format!("QC({}, {:?})", qc.view_num, qc.block_hash)
+    let phase = match qc.phase {
+        Phase::Generic => String::new(),
+        phase => format!(", {phase:?} of epoch {}", qc.epoch),
+    };
+    format!("QC({}, {:?}{phase})", qc.view_num, qc.block_hash)
 }
 
 fn tc(tc: &TimeoutCertificate) -> String {

@@ -10,22 +10,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff::algorithm::verify::Verifier;
+use hotstuff::algorithm::verify::{Refusal, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, Config, Dispatch, Effect, Event, Input, Limits, Step, SyncConfig, To,
+    Algorithm, Config, Dispatch, Effect, EpochRecord, Event, Input, Limits, Step, SyncConfig, To,
+    Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::evidence::EvidenceKind;
-use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
-use hotstuff::pacemaker::DefaultPacemaker;
+use hotstuff::messages::{
+    Certificate, Message, ProgressMessage, SyncMessage, SyncRequest, SyncResponse,
+};
+use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
-    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Time,
+    codec, Block, BlockHash, ChainId, ChainParameters, Epoch, Genesis, GenesisHash, Phase, Time,
     Validator, ValidatorSet,
 };
 
 use crate::actors::Actor;
-use crate::app::{commands, fingerprint, SimApp};
+use crate::app::{commands, fingerprint, SimApp, CHANGE};
+use crate::changes::Change;
 use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind};
 use crate::invariants::{Checker, Violation};
@@ -64,6 +68,10 @@ enum Happening {
     Load {
         replica: usize,
     },
+    /// The hosts ask for a change of the validator set.
+    Change {
+        index: usize,
+    },
     Fault(Fault),
     Restart {
         replica: usize,
@@ -92,7 +100,9 @@ struct Replica {
     paused_until: u64,
     /// Crashes that wait for a step that writes and speaks.
     crash_at: VecDeque<(CrashPoint, u64)>,
-    is_validator: bool,
+    has_key: bool,
+    /// Messages of the epoch after the last one known, as they came.
+    early: VecDeque<(usize, ProgressMessage)>,
 }
 
 /// When a correct replica committed: for tests that count.
@@ -118,6 +128,8 @@ pub struct World {
     load_every: u64,
     next_command: u64,
     pub commits: Vec<Commit>,
+    /// Changes of the validator set that some correct replica has made.
+    pub changed: u64,
     /// Over all that was said, told and written.
     digest: u64,
     pub verbose: bool,
@@ -131,8 +143,12 @@ pub struct World {
 /// More happenings than any case needs: beyond it the replicas talk in circles.
 const HAPPENINGS_MAX: u64 = 3_000_000;
 
+/// Messages of the next epoch that are kept of each peer.
+const EARLY_PER_PEER: usize = 16;
+
 impl World {
     pub fn new(setup: Setup) -> World {
+        let changes: Arc<[_]> = setup.changes.iter().map(Change::updates).collect();
         let members = setup.powers.iter().enumerate();
         let members = members.map(|(i, power)| Validator {
             address: address(i),
@@ -162,7 +178,7 @@ impl World {
                 inbox: VecDeque::new(),
                 is_draining: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
-                app: SimApp::new(setup.habits, rng.fork()),
+                app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
                 machine: setup.machines[index],
                 actor: Actor::new(index, behaviour, genesis, setup.powers.len(), rng.fork()),
@@ -172,14 +188,16 @@ impl World {
                 timer_at: None,
                 paused_until: 0,
                 crash_at: VecDeque::new(),
-                is_validator: index < setup.powers.len(),
+                has_key: setup.has_key(index),
+                early: VecDeque::new(),
             }
         });
         let replicas: Vec<Replica> = replicas.collect();
         let correct = (0..setup.replicas())
             .map(|index| setup.is_correct(index))
             .collect();
-        let checker = Checker::new(genesis, setup.commit_rule, setup.powers.clone(), correct);
+        let powers = setup.first_powers();
+        let checker = Checker::new(genesis, setup.commit_rule, powers, correct);
         let network = Network::new(setup.conditions, rng.fork());
         let mut world = World {
             now: 0,
@@ -195,6 +213,7 @@ impl World {
             load_every: setup.load_every,
             next_command: 0,
             commits: Vec::new(),
+            changed: 0,
             digest: 0,
             verbose: false,
             progress_per_mille: 0,
@@ -204,6 +223,9 @@ impl World {
         };
         for (at, fault) in world.setup.faults.clone() {
             world.at(at, Happening::Fault(fault));
+        }
+        for (index, change) in world.setup.changes.clone().iter().enumerate() {
+            world.at(change.at, Happening::Change { index });
         }
         for replica in 0..world.replicas.len() {
             let life = world.replicas[replica].life;
@@ -290,6 +312,7 @@ impl World {
                 }
             }
             Happening::Load { replica } => self.load(replica),
+            Happening::Change { index } => self.change(index),
             Happening::Fault(fault) => self.strike(fault),
             Happening::Restart { replica, life } => {
                 if self.lives(replica, life) && !self.is_up(replica) {
@@ -340,7 +363,7 @@ impl World {
 
     fn start(&mut self, index: usize) {
         let config = Config {
-            me: self.replicas[index].is_validator.then(|| address(index)),
+            me: self.replicas[index].has_key.then(|| address(index)),
             genesis: self.genesis,
             parameters: self.parameters,
             pacemaker: Arc::new(DefaultPacemaker {
@@ -363,6 +386,14 @@ impl World {
         let replica = &mut self.replicas[index];
         replica.app.restart();
         let has_work = !replica.app.pool.is_empty();
+        for EpochRecord {
+            epoch,
+            validator_set,
+            ..
+        } in replica.disk.durable().epochs
+        {
+            replica.verifier.learn(epoch, validator_set);
+        }
         let step = Algorithm::recover(config, replica.disk.durable(), now);
         self.open(index, step);
         if has_work && self.is_up(index) {
@@ -373,6 +404,10 @@ impl World {
     fn crash(&mut self, index: usize, down: u64) {
         self.say(index, || format!("crashes, for {} ms", down / 1_000_000));
         let replica = &mut self.replicas[index];
+        if replica.disk.highest_qc.phase != Phase::Generic {
+            self.counts.add(Kind::CrashInPhases);
+        }
+        replica.early.clear();
         replica.life += 1;
         replica.algorithm = None;
         replica.step = None;
@@ -595,6 +630,13 @@ impl World {
         }
         if !committed.is_empty() {
             let view = replica.disk.highest_qc.view_num.0;
+            let changes = journal.iter().filter_map(|write| match write {
+                Write::ChangeEpoch(record) => Some(record),
+                _ => None,
+            });
+            for record in changes {
+                count_change(&mut self.changed, &mut self.counts, &replica.disk, record);
+            }
             self.commits.push(Commit {
                 replica: index,
                 view,
@@ -629,6 +671,9 @@ impl World {
             if is_correct {
                 self.checker.told(index, event);
             }
+            if let Event::EpochStarted(record) = event {
+                self.learn(index, record);
+            }
             if self.verbose {
                 let text = format!("says {event:?}");
                 self.say(index, || text);
@@ -662,6 +707,22 @@ impl World {
         };
         for (to, message) in dispatch.messages.into_iter().take(sent) {
             self.send(index, to, message, cut_short);
+        }
+    }
+
+    /// The filter learns who verifies an epoch, and judges what came of it too early.
+    fn learn(&mut self, index: usize, record: &EpochRecord) {
+        let replica = &mut self.replicas[index];
+        let set = record.validator_set.clone();
+        replica.verifier.learn(record.epoch, set);
+        for (from, message) in std::mem::take(&mut replica.early) {
+            let message = Arc::new(Message::Progress(message));
+            let envelope = Envelope {
+                from,
+                to: index,
+                message,
+            };
+            self.at(self.now, Happening::Deliver(envelope));
         }
     }
 
@@ -735,6 +796,11 @@ impl World {
         } else {
             Arc::unwrap_or_clone(message)
         };
+        if let Message::Progress(message) = &message {
+            if !self.replicas[to].verifier.knows(epoch_of(message)) {
+                return self.put_aside(from, to, message);
+            }
+        }
         let sender = address(from);
         let verifier = &mut self.replicas[to].verifier;
         let (input, refused) = match message {
@@ -765,7 +831,9 @@ impl World {
             }
         };
         if let Some(refusal) = refused {
-            if self.setup.is_correct(from) && self.setup.is_correct(to) {
+            // The certificate of a peer in another epoch may be out of sight.
+            let is_far = refusal == Refusal::UnknownEpoch;
+            if self.setup.is_correct(from) && self.setup.is_correct(to) && !is_far {
                 let text = format!("{to} refuses a message of {from}: {refusal}");
                 self.checker.broken("correct-messages-verify", text);
             }
@@ -774,6 +842,31 @@ impl World {
         if let Some(input) = input {
             self.take_in(to, input);
         }
+    }
+
+    /// What is of an epoch whose set is not known here: kept if it is of the next one, and the end
+    /// of this one that it may carry is passed on.
+    fn put_aside(&mut self, from: usize, to: usize, message: &ProgressMessage) {
+        let replica = &mut self.replicas[to];
+        let epoch = epoch_of(message);
+        let current = replica.disk.epoch().epoch;
+        if epoch <= current {
+            return; // long past
+        }
+        if epoch == current.next() {
+            let of_peer = replica.early.iter().filter(|(peer, _)| *peer == from);
+            if of_peer.count() >= EARLY_PER_PEER {
+                let oldest = replica.early.iter().position(|(peer, _)| *peer == from);
+                oldest.map(|oldest| replica.early.remove(oldest));
+            }
+            replica.early.push_back((from, message.clone()));
+        }
+        let peer = address(from);
+        if let Some(message) = replica.verifier.epoch_end(message) {
+            let from = peer;
+            self.take_in(to, Input::Progress { from, message });
+        }
+        self.take_in(to, Input::LaterEpoch { peer });
     }
 
     fn serve(&mut self, server: usize, client: usize, request: &SyncRequest) {
@@ -847,7 +940,7 @@ impl World {
             Effect::ValidateBlock { hash, block, .. } => {
                 let undecided = ValidateBlockResponse::Undecided;
                 let validate =
-                    |(state, _): (State, Vec<Block>)| SimApp::validate(&state, &block.data);
+                    |(state, _): (State, Vec<Block>)| replica.app.validate(&state, &block.data);
                 let response = state.map_or(undecided, validate);
                 Input::BlockValidated {
                     block: hash,
@@ -862,13 +955,31 @@ impl World {
         if self.load_every == 0 {
             return;
         }
-        if !self.replicas[index].dead && self.replicas[index].is_validator {
+        let set = &self.replicas[index].disk.epoch().validator_set;
+        if !self.replicas[index].dead && set.contains(&address(index)) && self.has_key(index) {
             self.command(index);
         }
         let next = self
             .rng
             .within(self.load_every / 2, self.load_every * 3 / 2);
         self.at(self.now + next, Happening::Load { replica: index });
+    }
+
+    fn has_key(&self, index: usize) -> bool {
+        self.replicas[index].has_key
+    }
+
+    /// All hosts want the change; whoever leads proposes it when its turn has come.
+    fn change(&mut self, index: usize) {
+        for replica in 0..self.replicas.len() {
+            if self.replicas[replica].disk.epoch().epoch.0 <= index as u64 {
+                let command = CHANGE + index as u64;
+                self.replicas[replica].app.pool.insert(command);
+                if self.is_up(replica) && self.replicas[replica].paused_until <= self.now {
+                    self.take_in(replica, Input::Notify);
+                }
+            }
+        }
     }
 
     /// The host of `replica` has a command.
@@ -997,6 +1108,13 @@ impl World {
             .unwrap_or(0)
     }
 
+    /// Changes of the validator set that some survivor has not made.
+    pub fn changes_to_come(&self) -> usize {
+        let made = |replica: usize| self.replicas[replica].disk.epoch().epoch.0 as usize;
+        let made = self.survivors().map(made).min().unwrap_or(0);
+        self.setup.changes.len() - made
+    }
+
     pub fn view(&self, replica: usize) -> u64 {
         let replica = &self.replicas[replica];
         let algorithm = replica
@@ -1020,15 +1138,27 @@ impl World {
             let deadline = deadline.or(it.step.as_ref().map(Step::deadline))?;
             Some(self.true_time(replica, deadline).saturating_sub(self.now))
         };
-        let highest_qc = |replica: usize| self.replicas[replica].disk.highest_qc.rank().view.0;
+        let epoch = |replica: usize| self.replicas[replica].disk.epoch().epoch.0;
+        let last = self.survivors().map(epoch).max().unwrap_or(0);
+        // Who is in an earlier epoch begins the last one at its beginning.
+        let in_last = |replica: &usize| epoch(*replica) == last;
+        let highest_qc = |replica: usize| match &self.replicas[replica].disk.highest_qc {
+            qc if qc.rank().epoch.0 == last && in_last(&replica) => qc.rank().view.0,
+            _ => 0,
+        };
         let heights = self
             .replicas
             .iter()
             .map(|replica| replica.disk.height_stored());
-        let committed = |replica: usize| self.replicas[replica].disk.committed_view();
+        let committed = |replica: usize| match &self.replicas[replica].disk {
+            disk if in_last(&replica) => disk.committed_view(),
+            _ => 0,
+        };
         Standing {
             wait: self.survivors().filter_map(deadline).max().unwrap_or(0),
+            epoch: last,
             view_max: (0..self.replicas.len())
+                .filter(in_last)
                 .map(|r| self.view(r))
                 .max()
                 .unwrap_or(0),
@@ -1059,6 +1189,65 @@ impl World {
     }
 }
 
+/// The epoch whose validators verify the message.
+fn epoch_of(message: &ProgressMessage) -> Epoch {
+    match message {
+        ProgressMessage::Propose(propose) => propose.vote.statement.epoch,
+        ProgressMessage::Nudge(nudge) => nudge.vote.statement.epoch,
+        ProgressMessage::Vote(vote) => vote.statement.epoch,
+        ProgressMessage::TimeoutVote(timeout) => timeout.epoch,
+        ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => qc.epoch,
+        ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => tc.epoch,
+        ProgressMessage::Wake(wake) => wake.epoch,
+    }
+}
+
+/// What the first correct replica that makes a change sees of it.
+fn count_change(changed: &mut u64, counts: &mut Counts, disk: &SimDisk, record: &EpochRecord) {
+    if record.epoch.0 <= *changed {
+        return;
+    }
+    *changed = record.epoch.0;
+    let before = disk
+        .epochs()
+        .iter()
+        .find(|old| old.epoch.next() == record.epoch);
+    let (Some(before), Some(commit_qc)) = (before, &record.commit_qc) else {
+        return;
+    };
+    let (old, new) = (&before.validator_set, &record.validator_set);
+    let members = |set: &ValidatorSet| set.members().to_vec();
+    let is_in = |set: &ValidatorSet, who: &Validator| set.contains(&who.address);
+    let leader = DefaultPacemaker::default().view_leader(old, commit_qc.view_num);
+    counts.add(Kind::SetChange);
+    let seen = [
+        (
+            Kind::ValidatorAdded,
+            members(new).iter().any(|who| !is_in(old, who)),
+        ),
+        (
+            Kind::ValidatorRemoved,
+            members(old).iter().any(|who| !is_in(new, who)),
+        ),
+        (
+            Kind::SetReplaced,
+            !members(old).iter().any(|who| is_in(new, who)),
+        ),
+        (Kind::LeaderRemoved, !new.contains(&leader)),
+        (
+            Kind::PowerChanged,
+            members(old)
+                .iter()
+                .any(|who| is_in(new, who) && !members(new).contains(who)),
+        ),
+    ];
+    for (kind, came) in seen {
+        if came {
+            counts.add(kind);
+        }
+    }
+}
+
 /// The block on whose state a question is asked.
 fn tip(effect: &Effect) -> BlockHash {
     match effect {
@@ -1067,16 +1256,15 @@ fn tip(effect: &Effect) -> BlockHash {
     }
 }
 
-fn committed(write: &hotstuff::algorithm::Write) -> Option<(u64, BlockHash)> {
+fn committed(write: &Write) -> Option<(u64, BlockHash)> {
     match write {
-        hotstuff::algorithm::Write::CommitBlock { hash, height } => Some((height.0, *hash)),
+        Write::CommitBlock { hash, height } => Some((height.0, *hash)),
         _ => None,
     }
 }
 
 /// Cheap digests: what differs between two histories differs in one of these words.
-fn write_digest(write: &hotstuff::algorithm::Write) -> u64 {
-    use hotstuff::algorithm::Write;
+fn write_digest(write: &Write) -> u64 {
     match write {
         Write::CastVote(vote) => mix(1 ^ vote.view_num.0) ^ word(&vote.block_hash.0),
         Write::TimeOut(rank) => mix(2 ^ (rank.view.0 << 8)),

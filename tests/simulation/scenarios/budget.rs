@@ -5,13 +5,14 @@
 //! - `CASES=n`: runs at most so many seeds, and no more after the first that breaks a rule.
 //! - neither: a few seconds, so that this test, too, always runs.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::case::{expect_good, run, Outcome};
-use crate::faults::Counts;
-use crate::setup::Setup;
+use crate::faults::{Counts, Kind};
+use crate::setup::{Setup, CHANGES_FROM};
 
 #[test]
 fn budget() {
@@ -32,7 +33,7 @@ fn budget() {
         .unwrap_or_default();
     let first = number("FROM").unwrap_or_else(|| match seconds {
         Some(_) => since_1970.as_millis() as u64 * 1_000,
-        None => 1_000_000,
+        None => CHANGES_FROM,
     });
     let seconds = seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 2 });
     let failures = explore(first, Duration::from_secs(seconds), cases);
@@ -47,6 +48,9 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+/// So many cases must have met every kind of fault.
+const CASES_FOR_ALL_KINDS: u64 = 2_000;
+
 #[derive(Default)]
 struct Sum {
     cases: u64,
@@ -54,6 +58,7 @@ struct Sum {
     failures: u64,
     progress: Vec<(u64, u64)>,
     counts: Counts,
+    actors: BTreeMap<String, u64>,
 }
 
 /// Runs seeds from `first` on, and prints the sum and each failure.
@@ -100,7 +105,15 @@ fn explore(first: u64, budget: Duration, cases: Option<u64>) -> u64 {
         at(99),
         progress.last().unwrap_or(&(0, 0)),
     );
+    println!("set changes done: {}", sum.counts.of(Kind::SetChange));
+    println!("Byzantine actors played: {:?}", sum.actors);
     println!("faults injected:\n{}", sum.counts);
+    let missing = Kind::ALL.iter().filter(|kind| sum.counts.of(**kind) == 0);
+    let missing: Vec<&Kind> = missing.collect();
+    if sum.cases >= CASES_FOR_ALL_KINDS && !missing.is_empty() {
+        println!("never injected: {missing:?}");
+        sum.failures += 1;
+    }
     sum.failures
 }
 
@@ -110,6 +123,11 @@ fn account(sum: &mut Sum, outcome: &Outcome) {
     sum.progress
         .push((outcome.progress_per_mille, outcome.seed));
     sum.counts.merge(&outcome.counts);
+    for actor in &outcome.actors {
+        let name = format!("{actor:?}");
+        let name = name.split(' ').next().unwrap_or_default();
+        *sum.actors.entry(name.into()).or_default() += 1;
+    }
     if let Some(violation) = &outcome.violation {
         sum.failures += 1;
         println!(

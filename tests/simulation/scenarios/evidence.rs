@@ -111,3 +111,21 @@ fn evidence_outlives_the_whole_cluster() {
         heal_and_progress(world);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    //! The oracle fires.
+
+    use hotstuff::types::CommitRule;
+
+    use super::*;
+
+    #[test]
+    fn a_liar_that_nobody_has_convicted() {
+        let mut world = World::new(four(1, CommitRule::TwoChain, VoteTo::All));
+        run_to_view(&mut world, 5);
+        expect_convicted(&mut world, &[0], 1, &[EvidenceKind::DoubleVote]);
+        let violation = world.violation().expect("nobody is convicted");
+        assert_eq!(violation.rule, "liars-are-convicted");
+    }
+}

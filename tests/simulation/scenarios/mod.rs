@@ -2,5 +2,7 @@
 
 mod budget;
 mod directed;
+mod epochs;
 mod evidence;
+mod healing;
 mod random;

@@ -1,7 +1,8 @@
 //! Random cases: each seed is a setup, a plan of faults and a history.
 
-use crate::case::{expect_good, run_twice};
-use crate::setup::Setup;
+use crate::case::{expect_good, run, run_twice};
+use crate::faults::{Counts, Kind};
+use crate::setup::{Setup, CHANGES_FROM};
 
 /// Seeds of `make test`; longer runs take new ones.
 const SEEDS: u64 = 1_000;
@@ -10,6 +11,39 @@ const SEEDS: u64 = 1_000;
 fn random_seeds() {
     for seed in 0..SEEDS {
         expect_good(&run_twice(Setup::random(seed)));
+    }
+}
+
+/// Schedules of set changes in `make test`; `SCHEDULES=1000` runs more.
+const SCHEDULES: u64 = 150;
+
+/// No fork and no permanent stop while the validators change: added, removed, re-weighted, the
+/// leader removed, all replaced; with as much power against the rules as each set may hold.
+#[test]
+fn set_change_schedules() {
+    let schedules = std::env::var("SCHEDULES").ok();
+    let schedules = schedules.map_or(SCHEDULES, |text| text.parse().expect("a number"));
+    let mut counts = Counts::default();
+    for seed in (CHANGES_FROM..).step_by(2).take(schedules as usize) {
+        let outcome = run(Setup::random(seed), false);
+        expect_good(&outcome);
+        counts.merge(&outcome.counts);
+    }
+    println!("{schedules} schedules:\n{counts}");
+    assert!(
+        counts.of(Kind::SetChange) > schedules,
+        "more than one a case"
+    );
+    for kind in [
+        Kind::ValidatorAdded,
+        Kind::ValidatorRemoved,
+        Kind::PowerChanged,
+        Kind::SetReplaced,
+        Kind::LeaderRemoved,
+        Kind::CrashInPhases,
+        Kind::WrongEpoch,
+    ] {
+        assert!(counts.of(kind) > 0, "{kind:?} never came");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff::algorithm::verify::Verifier;
+use hotstuff::algorithm::verify::{Refusal, Verifier};
 use hotstuff::algorithm::{
     Algorithm, Config, Dispatch, Effect, Event, Input, Limits, Step, SyncConfig, To, VoteTo,
 };
@@ -161,6 +161,7 @@ impl Stage {
             });
         }
         (0..self.replicas.len()).for_each(|index| self.recover(index));
+        self.done.retain(|(what, _)| !what.starts_with("asks")); // all do, and nobody has anything
     }
 
     fn recover(&mut self, index: usize) {
@@ -332,7 +333,7 @@ impl Stage {
     }
 
     fn tc(&self, tc: &TimeoutCertificate) -> String {
-        format!("TC{} of {}", tc.view_num, self.qc(&tc.highest_qc))
+        format!("TC{} of {}", view(tc.rank()), self.qc(&tc.highest_qc))
     }
 
     fn tell(&mut self, index: usize, algorithm: &Algorithm, event: &Event) {
@@ -345,6 +346,7 @@ impl Stage {
                 };
                 let by = match before.view {
                     ViewNumber(0) if before.epoch == Epoch(0) => String::new(),
+                    _ if *rank != algorithm.view() => String::new(), // and left in the same step
                     _ if highest.rank() == before => format!(" by {}", self.qc(highest)),
                     _ => format!(" by TC{}", view(before)),
                 };
@@ -454,7 +456,13 @@ impl Stage {
                 let last = timeout.last_vote.map(|vote| vote.statement.block_hash);
                 let last = last.map_or("no vote".to_owned(), |hash| self.name_of(&hash));
                 let qc = self.qc(&timeout.highest_qc);
-                Some(format!("times out {} with {qc}, {last}", timeout.view_num))
+                let TimeoutVote {
+                    epoch,
+                    view_num: view,
+                    ..
+                } = *timeout;
+                let view = self::view(Rank { epoch, view });
+                Some(format!("times out {view} with {qc}, {last}"))
             }
             Message::Progress(ProgressMessage::AdvanceView(certificate)) => {
                 let certificate = match certificate {
@@ -464,10 +472,10 @@ impl Stage {
                 Some(format!("tells {whom} {certificate}"))
             }
             Message::Progress(ProgressMessage::Wake(_)) => Some(format!("wakes {whom}")),
-            Message::Sync(SyncMessage::Request(request)) => {
-                let wanted = request.wanted.map(|hash| self.name_of(&hash))?;
-                Some(format!("asks {whom} for {wanted}"))
-            }
+            Message::Sync(SyncMessage::Request(request)) => Some(match request.wanted {
+                Some(wanted) => format!("asks {whom} for {}", self.name_of(&wanted)),
+                None => format!("asks {whom} what is new"),
+            }),
             _ => None,
         }
     }
@@ -491,11 +499,21 @@ impl Stage {
         }
         let sender = address(from);
         let input = match message {
-            Message::Progress(message) => match replica.verifier.progress(message) {
+            Message::Progress(message) => match replica.verifier.progress(message.clone()) {
                 Ok(message) => Input::Progress {
                     from: sender,
                     message,
                 },
+                Err(Refusal::UnknownEpoch) => {
+                    self.say(to, format!("hears of an unknown epoch from {from}"));
+                    match self.replicas[to].verifier.epoch_end(&message) {
+                        Some(message) => Input::Progress {
+                            from: sender,
+                            message,
+                        },
+                        None => Input::LaterEpoch { peer: sender },
+                    }
+                }
                 Err(refusal) => return self.say(to, format!("does not believe {from}: {refusal}")),
             },
             Message::Sync(SyncMessage::Request(request)) => {
