@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cluster::{await_count, Cluster, SOON};
+use cluster::{await_count, eventually, Cluster, SOON};
 use crossbeam_channel::{unbounded, Receiver};
 use hotstuff::algorithm::Event;
 use hotstuff::evidence::{Evidence, EvidenceKind};
@@ -289,4 +289,63 @@ fn an_equivocator_over_tcp_is_convicted_by_all_and_for_ever() {
         replica.stop(SOON).unwrap();
     }
     replica.stop(SOON).unwrap();
+}
+
+/// A vote of replica 0 far above its voting record, which it has not cast.
+fn vote_of_a_twin(cluster: &Cluster, signer: &KeyPair) -> Vec<u8> {
+    let statement = VoteStatement {
+        epoch: Epoch(0),
+        view_num: cluster.replica(0).info().view.plus(20),
+        justify_view: ViewNumber(1),
+        block_hash: BlockHash([7; 32]),
+        phase: Phase::Generic,
+    };
+    let digest = Statement::Vote(statement).digest(&cluster.genesis.hash());
+    let vote = Vote {
+        statement,
+        voter: cluster.address(0),
+        signature: signer.sign(&digest),
+    };
+    codec::encode(&Message::Progress(ProgressMessage::Vote(vote)))
+}
+
+/// Whether a peer passes it on, or the network says that it comes from the replica itself.
+#[test]
+fn a_replica_whose_key_signs_elsewhere_only_listens() {
+    for from in [1, 0] {
+        let mut cluster = Cluster::new(4);
+        cluster.base_ms = 100; // it leads every fourth view, and will be silent
+        let replica = cluster.open(0);
+        let (sender, twins) = unbounded();
+        replica
+            .set_events(Box::new(move |event| {
+                if let ReplicaEventKind::Algorithm(Event::TwinSeen { rank }) = event.kind {
+                    sender.send(rank).unwrap();
+                }
+            }))
+            .unwrap();
+        replica.start().unwrap();
+        (1..4).for_each(|i| drop(cluster.start(i)));
+        cluster.give_work(1, 5);
+        cluster.await_count(5);
+
+        let (me, from) = (cluster.address(0), cluster.address(from));
+        let forged = vote_of_a_twin(&cluster, &cluster.keys[2]);
+        cluster.hub.inject(from, &me, &forged);
+        eventually("the forged one is dropped", || {
+            let rejected = cluster.rejected(0, from);
+            rejected.contains_key("vote: wrong signature")
+        });
+        assert!(twins.is_empty());
+
+        let genuine = vote_of_a_twin(&cluster, &cluster.keys[0]);
+        cluster.hub.inject(from, &me, &genuine);
+        assert!(twins.recv_timeout(SOON).is_ok());
+        let votes = replica.metrics().votes;
+        cluster.give_work(1, 10);
+        cluster.await_count(15); // it follows, and the other three go on
+        assert_eq!(replica.metrics().votes, votes);
+        assert!(!replica.info().is_halted && twins.is_empty());
+        cluster.check_agreement();
+    }
 }

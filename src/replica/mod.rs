@@ -611,7 +611,7 @@ fn read_committed(snapshot: &Snapshot, height: BlockHeight) -> Result<CommittedB
     let missing = || {
         ReadError(format!(
             "the committed block at height {height} is not in the block tree: its files are \
-             damaged. Start with an empty directory and let it catch up"
+             damaged. Start in a new directory, with a new key or as a listener"
         ))
     };
     let hash = snapshot.hash_at(height)?.ok_or_else(missing)?;
