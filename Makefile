@@ -9,14 +9,16 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim bugs coverage bench crash fuzz lint clean FORCE
+.PHONY: help demo test build examples header sim bugs coverage twins exhaust bench crash fuzz lint clean FORCE
 
 help:
-	@echo 'make demo              four replicas agree, lose one, get it back; a fifth joins, one leaves (under a minute)'
+	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
+	@echo 'make twins             validators with two instances each: SECONDS=60, or SCENARIO="..." to replay one'
+	@echo 'make exhaust           everything that three replicas and a liar can do in a few views; SECONDS=60'
 	@echo 'make bugs              seeds one bug after the other, and shows which tests find it'
 	@echo 'make coverage          which lines of src/algorithm the tests run; at least 92 %'
 	@echo 'make crash KILLS=600   kills real replicas at random instants, on disks that forget'
@@ -32,7 +34,12 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+
+$(EXAMPLES)/equivocator: FORCE
+	@mkdir -p $(EXAMPLES)
+	$(CARGO) build --release --locked --example equivocator
+	@cp target/release/examples/equivocator $@
 
 $(EXAMPLES)/counter: examples-c/counter.c include/hotstuff.h $(LIB)
 	@mkdir -p $(EXAMPLES)
@@ -63,6 +70,13 @@ header:
 sim:
 	SEED=$(SEED) SECONDS=$(SECONDS) $(CARGO) test --locked --release --test simulation -- budget --nocapture
 
+twins:
+	SECONDS=$(or $(SECONDS),60) SCENARIO='$(SCENARIO)' \
+		$(CARGO) test --locked --release --test twins -- budget --nocapture
+
+exhaust:
+	SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked --release --test exhaust -- --nocapture
+
 bugs:
 	@tests/setup.sh demo
 	$(PYTHON) tests/bugs/run.py
@@ -81,12 +95,14 @@ FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
 
+# The flags are for the target only: build scripts are not fuzzed.
+fuzz: HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 fuzz:
 	@tests/setup.sh test
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --manifest-path fuzz/Cargo.toml \
-	    --target-dir target/fuzz --bins
 	FUZZ_CORPUS=target/fuzz/corpus $(CARGO) test --locked --test fuzz
-	tests/fuzz.sh $(or $(SECONDS),60) $(FUZZ_TARGETS)
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --locked --bins --target $(HOST) \
+	    --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+	tests/fuzz.sh target/fuzz/$(HOST)/release $(or $(SECONDS),60) $(FUZZ_TARGETS)
 
 bench:
 	@tests/setup.sh demo

@@ -4,9 +4,9 @@
 
 Makes keys and configurations with the `kv` program, starts four `kv` processes on loopback, writes a real
 table and then a steady load, kills one replica with SIGKILL and restarts it, adds a fifth validator that the
-four have never heard of, removes one of the first four, and checks at the end that nothing that was
-acknowledged is missing anywhere, that nothing was applied twice, and that all five agree.
-Exit code 0 only if all of that held.
+four have never heard of, removes one of the first four, and checks that nothing that was acknowledged is
+missing anywhere, that nothing was applied twice, and that all five agree. At last one validator is replaced
+by an equivocator, which signs two votes in each view, and the others go on. Exit code 0 only if all of that held.
 """
 
 import argparse
@@ -117,16 +117,16 @@ class Replica:
     def __init__(self, kv, directory, number, port, client_port):
         self.kv, self.directory, self.number = kv, directory, number
         self.port, self.client_port = port, client_port
+        self.key = os.path.join(directory, f"replica-{number}.key")
         self.config = os.path.join(directory, f"replica-{number}.conf")
         self.log = os.path.join(directory, f"replica-{number}.log")
         self.process, self.wanted = None, False
         self.starts, self.up, self.status = 0, False, {}
 
     def make_key(self):
-        key = os.path.join(self.directory, f"replica-{self.number}.key")
-        self.address = run([self.kv, "keygen", key]).strip()
-        if os.stat(key).st_mode & 0o077:
-            raise Failure(f"{key}: others can read it")
+        self.address = run([self.kv, "keygen", self.key]).strip()
+        if os.stat(self.key).st_mode & 0o077:
+            raise Failure(f"{self.key}: others can read it")
 
     def write_config(self, validators, chain_id, create):
         """`validators` are those of the genesis; who is not among them is a peer that listens at first."""
@@ -144,6 +144,15 @@ class Replica:
                                             stderr=log, start_new_session=True,
                                             preexec_fn=die_with(os.getpid()))
         self.starts, self.wanted = self.starts + 1, True
+
+    def start_liar(self, program, genesis, replicas):
+        """In its place, and with its key, a program that votes twice."""
+        peers = [f"{r.address}@127.0.0.1:{r.port}" for r in replicas if r is not self]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([program, self.key, genesis, f"127.0.0.1:{self.port}", *peers],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            start_new_session=True, preexec_fn=die_with(os.getpid()))
+        self.wanted = True
 
     def kill(self):
         """As a power cut would, for the process: no chance to tidy up."""
@@ -338,14 +347,14 @@ class World:
     def __init__(self, replicas, options):
         self.replicas, self.options = replicas, options
         self.founders, self.joiner = replicas[:VALIDATORS], replicas[VALIDATORS]
-        self.victim, self.leaver = self.founders[-1], self.founders[0]
+        self.leaver, self.liar, self.victim = self.founders[0], self.founders[2], self.founders[-1]
         self.validators = list(self.founders)  # whom clients turn to
         self.epochs = [f"epoch 0: validators {' '.join(str(r.number) for r in self.founders)}"]
         self.changes = 0  # commands of our own that have changed the validators
         self.jobs = asyncio.Queue()
         self.acks, self.ack_times = [], []
         self.heights, self.height_times = [], []  # the greatest height, whenever somebody was asked
-        self.offered = self.repeats = self.moves = 0
+        self.offered = self.repeats = self.moves = self.loaded = 0
         self.phase, self.began = "", time.monotonic()
         self.display_width = 0
 
@@ -391,8 +400,8 @@ class World:
         start, count = time.monotonic(), 0
         while True:
             while count < (time.monotonic() - start) * self.options.load:
-                count += 1
-                key = f"load/{count}"
+                count, self.loaded = count + 1, self.loaded + 1
+                key = f"load/{self.loaded}"
                 self.offer(key, hashlib.sha256(key.encode()).hexdigest())
             await asyncio.sleep(0.01)
 
@@ -519,6 +528,7 @@ async def all_acts(world, rows, clients):
     finally:
         await cancel_all([load])
     await act_check(world, spans, criteria, clients)
+    await act_lie(world, criteria)
     return criteria
 
 
@@ -669,6 +679,33 @@ async def act_check(world, spans, criteria, clients):
                    all(answer.startswith("OK ") for answer in hashes) and len(set(hashes)) == 1)
 
 
+async def act_lie(world, criteria):
+    """After the check, because nothing is left to compare at the one that lies."""
+    liar = world.liar
+    world.phase = "one lies"
+    world.validators.remove(liar)
+    code = liar.terminate(15)
+    liar.start_liar(world.options.equivocator, world.options.genesis, world.replicas)
+    world.say(f"Replica {liar.number} is replaced by an equivocator, which votes twice in each view.")
+    load = asyncio.ensure_future(world.offer_steadily())
+    try:
+        span = await measured(world, world.options.seconds * 0.15)
+    finally:
+        await cancel_all([load])
+    liar.kill()
+    await world.until("every offered command to be acknowledged", lambda: len(world.acks) == world.offered, 20)
+    height = max(a.height for a in world.acks)
+    others = [r for r in world.replicas if r is not liar]
+    for r in others:
+        await world.until(f"replica {r.number} to commit height {height}", lambda r=r: r.height >= height, 20, r.number)
+    hashes = [(await request_lines(r, [f"HASH {height}"]))[0] for r in others]
+    criteria.check(f"replica {liar.number} stopped cleanly (exit code {code}), and an equivocator lied with its key: "
+                   f"commits went on, at {span['commands']:.0f} of {world.options.load} commands/s",
+                   code == 0 and span["commands"] >= 0.5 * world.options.load)
+    criteria.check(f"the state hashes of the other {len(others)} at height {height} are equal",
+                   all(answer.startswith("OK ") for answer in hashes) and len(set(hashes)) == 1)
+
+
 async def measured(world, seconds):
     """Lets the load run for a while: rates, and the latencies of what was acknowledged in it."""
     since = time.monotonic()
@@ -726,7 +763,8 @@ def prepare(options, directory):
     genesis = {run([options.kv, "genesis", r.config]).strip() for r in replicas}
     if len(genesis) != 1:
         raise Failure(f"the configurations have different genesis hashes: {genesis}")
-    print(f"{count} keys and configurations in {directory}; genesis {genesis.pop()[:16]}...", flush=True)
+    options.genesis = genesis.pop()
+    print(f"{count} keys and configurations in {directory}; genesis {options.genesis[:16]}...", flush=True)
     return replicas
 
 
@@ -762,9 +800,11 @@ def parse_options():
     options = parser.parse_args()
     if options.load < 1 or options.seconds <= 0:
         parser.error("--load and --seconds are positive")
-    if not os.access(options.kv, os.X_OK):
-        parser.error(f"{options.kv}: not there; `make build` makes it")
     options.kv = os.path.abspath(options.kv)
+    options.equivocator = os.path.join(os.path.dirname(options.kv), "equivocator")
+    for program in (options.kv, options.equivocator):
+        if not os.access(program, os.X_OK):
+            parser.error(f"{program}: not there; `make build` makes it")
     options.deadline = options.seconds + 45
     return options
 
@@ -806,7 +846,7 @@ def main():
         criteria = asyncio.run(perform(replicas, rows, options))
         for number in SIGNALS:
             signal.signal(number, stop_by_signal)  # asyncio has taken its own handlers away
-        for r in replicas:
+        for r in [r for r in replicas if r.wanted]:
             code = r.terminate(15)
             criteria.check(f"replica {r.number} stopped cleanly on SIGTERM (exit code {code})", code == 0)
         print("\n".join(criteria.lines))

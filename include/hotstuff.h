@@ -2195,6 +2195,7 @@ hotstuff_status hotstuff_replica_snapshot(const hotstuff_replica *replica,
  * @retval HOTSTUFF_E_CLOSED     it is stopped
  * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
  * @retval HOTSTUFF_E_STORAGE    the database failed
+ * @retval HOTSTUFF_E_CORRUPT    the block is damaged or missing; the replica goes on
  * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
  */
 HOTSTUFF_API
@@ -2215,6 +2216,7 @@ hotstuff_status hotstuff_replica_next_committed(const hotstuff_replica *replica,
  * @retval HOTSTUFF_E_CLOSED     the replica is stopped
  * @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
  * @retval HOTSTUFF_E_STORAGE    the database failed
+ * @retval HOTSTUFF_E_CORRUPT    the block is damaged or missing; the replica goes on
  * @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
  */
 HOTSTUFF_API

@@ -251,6 +251,52 @@ fn no_test_is_ignored() {
     }
 }
 
+/// A line of `tests/rules.txt` that names no test, and each test that it names in vain.
+fn untested(rules: &str, exists: impl Fn(&str, Option<&str>) -> bool) -> Vec<String> {
+    let (mut wrong, mut rule) = (Vec::new(), None);
+    let lines = rules
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines.chain([""]) {
+        let mut words = line.split_whitespace();
+        let is_test = line.starts_with("    ");
+        let path = words.next().filter(|_| is_test);
+        match path {
+            None => wrong.extend(rule.replace(line.to_owned())),
+            Some(path) => {
+                rule = None;
+                if !exists(path, words.next()) {
+                    wrong.push(line.trim().to_owned());
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Whether `path` is a file, and `name`, if one is given, a test in it.
+fn is_test(path: &str, name: Option<&str>) -> bool {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Some(name) = name else {
+        return !text.is_empty();
+    };
+    let mut above: &str = "";
+    text.lines().any(|line| {
+        let is_it = line.trim() == format!("fn {name}() {{");
+        let is_test = is_it && above == "#[test]";
+        above = line.trim();
+        is_test
+    })
+}
+
+#[test]
+fn each_rule_and_each_fault_of_others_has_its_test() {
+    let rules = include_str!("rules.txt");
+    let wrong = untested(rules, is_test);
+    assert!(wrong.is_empty(), "rules.txt: {wrong:#?}");
+}
+
 #[test]
 fn the_checks_can_fire() {
     let source = Source {
@@ -260,4 +306,9 @@ fn the_checks_can_fire() {
     let code: Vec<_> = source.code().collect();
     assert_eq!(code, [(1, "use crate::algorithm::Step;")]);
     assert_eq!((source.floor(), floor_of("algorithm")), (Some(1), Some(3)));
+    let rules = "# why\na rule\n    file name\nanother\n    file gone\none without\nlast\n";
+    let wrong = untested(rules, |_, name| name == Some("name"));
+    assert_eq!(wrong, ["file gone", "one without", "last"]);
+    assert!(is_test("tests/tidy.rs", Some("the_checks_can_fire")));
+    assert!(!is_test("tests/tidy.rs", Some("untested")));
 }

@@ -274,6 +274,7 @@ fn a_listener_becomes_a_validator_and_a_listener_again() {
     until("refused", || b.total().refused > 0);
     drop(other);
     b.await_connected(0);
+    joining.await_connected(7);
     joining.network.send(name(7), b"may I follow?");
     b.expect(0, b"may I follow?");
 }

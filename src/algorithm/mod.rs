@@ -51,6 +51,8 @@
 //! and after a silence, or a peer's word of a later epoch, for what is new. An answer is kept only
 //! if its blocks link up from what was asked to a certified block. Where it updates the set, the
 //! Commit QC under the next block is verified, and the rest is judged by the new set (`verify.rs`).
+//! While an answer is judged, the next range is on its way, but never beyond an update. A peer whose
+//! answer is wrong, missing or next to nothing waits for its turn.
 //!
 //! **Recovery** (`state.rs`): return to the view after the highest certificate of the current
 //! epoch, and say again what is recorded of it: vote, time-out, proposal or nudge.
@@ -100,10 +102,11 @@
 //! step: the block and its ancestors are committed, and the new set reigns, in view 1 of e+1. What
 //! is kept by view (votes, time-outs, proposals, wakes) is forgotten with its epoch.
 //!
-//! **Hand-over**: whoever forms a Commit QC tells all. Every holder, validator, removed or listener,
-//! tells all again at each of its time-outs, until it sees a QC of the new epoch. A proposal or
-//! time-out of an older epoch is answered with that epoch's Commit QC; one of an epoch whose set is
-//! not known yet is kept by the filter, and the Commit QC that it may carry is taken at once.
+//! **Hand-over**: whoever forms a Commit QC tells all. Every holder, validator, removed or
+//! listener, tells all again at each of its time-outs, until it sees a QC of the new epoch. A
+//! proposal or time-out of an older epoch is answered with that epoch's Commit QC; one of an epoch
+//! whose set is not known yet is kept by the filter, and the Commit QC that it may carry is taken
+//! at once.
 //!
 //! [`ValidatorSet::updated`]: crate::types::ValidatorSet::updated
 //!
@@ -141,24 +144,24 @@
 //! Let messages between correct replicas take at most d from now on, and let w be the longest wait
 //! in force at any of them, with w > 4d, and v the highest view, of the last epoch, that a correct
 //! replica is in.
-//! 1. Within w every correct replica has timed out or left its view, and said so. Who is behind v is
-//!    answered with the certificate that leads there, a Commit QC if it is behind in epochs (and
-//!    whoever holds that tells it unasked): after w + 2d all are in view v or beyond. Of what they
-//!    now know to be certified, what they lack is fetched in a round trip, beside the views.
-//! 2. If view v has lost its leader or its proposal, all time it out: after one wait more and d all
-//!    hold the TC, and are in v+1 within d of each other: 2w + 4d.
-//! 3. A view of a correct leader whose waits are above 4d is certified within 2d: its leader holds a
-//!    QC or TC of the view before and the highest QC of a quorum, so all correct replicas may vote,
-//!    and do; last votes certify it even if the next leader is dead. Three such views in a row
-//!    commit: 2w + 10d. If a faulty leader is met on the way, its view costs one wait more.
+//! 1. Within w every correct replica has timed out or left its view, and said so. Who is behind v
+//!    is answered with the certificate that leads there, a Commit QC if it is behind in epochs
+//!    (and whoever holds that tells it unasked): after w + 2d all are in view v or beyond. Of what
+//!    they now know to be certified, what they lack is fetched in a round trip, beside the views.
+//! 2. If view v has lost its leader or its proposal, all time it out: after one wait more and d
+//!    all hold the TC, and are in v+1 within d of each other: 2w + 4d.
+//! 3. A view of a correct leader whose waits are above 4d is certified within 2d: its leader holds
+//!    a QC or TC of the view before and the highest QC of a quorum, so all correct replicas may
+//!    vote, and do; last votes certify it even if the next leader is dead. Three such views in a
+//!    row commit: 2w + 10d. If a faulty leader is met on the way, its view costs one wait more.
 //!
-//! So after healing every correct replica commits within 3 current time-outs plus 10 message delays,
-//! if at most one of the views until three (two, with `TwoChain`) correct leaders in a row is lost;
-//! each further one costs its wait and 2d. With equal powers, n >= 4 and one faulty leader the three
-//! follow at once; for other powers the draw of the leaders decides (`pacemaker.rs`). If w is below
-//! 4d it doubles with each rotation without a commit, until its cap. A change of the set needs the
-//! same three views; its new leader holds the Commit QC a delay later, and asks for B in a round
-//! trip if it lacks it.
+//! So after healing every correct replica commits within 3 current time-outs plus 10 message
+//! delays, if at most one of the views until three (two, with `TwoChain`) correct leaders in a row
+//! is lost; each further one costs its wait and 2d. With equal powers, n >= 4 and one faulty
+//! leader the three follow at once; for other powers the draw of the leaders decides
+//! (`pacemaker.rs`). If w is below 4d it doubles with each rotation without a commit, until its
+//! cap. A change of the set needs the same three views; its new leader holds the Commit QC a delay
+//! later, and asks for B in a round trip if it lacks it.
 //!
 //! # Deviations from the papers
 //!
@@ -180,8 +183,9 @@
 //!
 //! Pending blocks and their bytes by [`Limits`]; unjudged proposals 8; votes by a window of views,
 //! one per validator and view, and the header of the first proposal of each; time-outs one per
-//! validator; one sync answer; the last [`EPOCHS_KEPT`] epochs; evidence one per validator, epoch
-//! and kind, [`EVIDENCE_MAX`] in all.
+//! validator; one sync answer, and 4 MiB of fetched blocks unjudged before the next is asked for;
+//! the last [`EPOCHS_KEPT`] epochs; evidence one per validator, epoch and kind, [`EVIDENCE_MAX`] in
+//! all.
 //!
 //! [`EVIDENCE_MAX`]: crate::types::limits::EVIDENCE_MAX
 

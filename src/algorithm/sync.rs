@@ -24,6 +24,13 @@ const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
 /// What is certified and not known is asked for after this part of the base time-out.
 const GRACE_DIVISOR: u32 = 16;
 
+/// While an answer is being judged, the next range is asked for already, unless more than this is
+/// unjudged. One answer more is all that can be on its way.
+const UNJUDGED_BYTES_MAX: usize = 4 << 20;
+
+/// This part of the greatest message is a fair answer, if it is cut short.
+const FAIR_ANSWER_DIVISOR: usize = 4;
+
 /// The pause after the app could not judge what was fetched.
 const UNDECIDED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -38,8 +45,8 @@ pub(super) struct Sync {
     /// Who spoke of it, and so may have it.
     hint: Option<ValidatorAddress>,
     in_flight: Option<InFlight>,
-    /// Where the last answer ended, if it did not lead to what is wanted: the next question goes on
-    /// from there, while that block is known.
+    /// Where the last answer was cut short: the next question goes on from there, while that block
+    /// is known, or being judged.
     cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
@@ -62,8 +69,9 @@ pub(super) struct Sync {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     peer: ValidatorAddress,
-    asked: BlockHash,
-    wanted: Option<BlockHash>,
+    request: SyncRequest,
+    /// "What is new?", and not what follows on the last answer.
+    is_poll: bool,
     since: Time,
     deadline: Time,
 }
@@ -104,9 +112,7 @@ impl Sync {
             self.hint = Some(from);
             // Somebody has it. The answer to "what is new?", perhaps asked of a peer that is not
             // there, is awaited no longer.
-            self.in_flight = self
-                .in_flight
-                .filter(|in_flight| in_flight.wanted.is_some());
+            self.in_flight = self.in_flight.filter(|in_flight| !in_flight.is_poll);
         }
     }
 
@@ -129,7 +135,7 @@ impl Sync {
             .is_some_and(|(rank, wanted)| wanted == *hash || rank <= head)
         {
             self.wanted = None;
-            self.cursor = None;
+            self.cursor = self.cursor.filter(|cursor| cursor == hash);
         }
     }
 
@@ -169,9 +175,12 @@ impl Sync {
         self.fetched.pop_front()
     }
 
-    /// What follows cannot be judged: it is fetched again later.
+    /// What follows cannot be judged, nor what is on its way to follow it: it is fetched again
+    /// later.
     pub(super) fn give_up_fetched(&mut self, now: Time) {
         self.fetched.clear();
+        self.cursor = None;
+        self.in_flight = None;
         self.not_before = now.after(UNDECIDED_PAUSE);
     }
 
@@ -214,6 +223,11 @@ impl Sync {
             failures: failures + 1,
             until: now.after(pause),
         };
+        self.let_rest(peer, back_off);
+        self.cursor = None;
+    }
+
+    fn let_rest(&mut self, peer: ValidatorAddress, back_off: BackOff) {
         if self.back_off.len() >= BACK_OFF_PEERS_MAX {
             let first = self.back_off.iter().min_by_key(|(_, it)| it.until);
             let first = first.map(|(peer, _)| *peer);
@@ -221,7 +235,14 @@ impl Sync {
         }
         self.back_off.insert(peer, back_off);
         self.hint = None;
-        self.cursor = None;
+    }
+
+    /// The peer has given next to nothing, and that was right: it waits for its turn, as if it had
+    /// failed. One that gives a block at a time would else be asked for ever.
+    fn pass_over(&mut self, peer: ValidatorAddress, now: Time) {
+        let failures = self.back_off.get(&peer).map_or(0, |it| it.failures);
+        let until = now;
+        self.let_rest(peer, BackOff { failures, until });
     }
 
     fn is_ready(&self, peer: &ValidatorAddress, now: Time) -> bool {
@@ -232,7 +253,8 @@ impl Sync {
 }
 
 impl Algorithm {
-    /// Asks a peer, if something is wanted, nothing is on its way, and what came has been judged.
+    /// Asks a peer, if something is wanted and nothing is on its way: while what came is judged, for
+    /// what follows it.
     pub(super) fn try_sync(&mut self) {
         let head = self.tree.head().rank;
         if let Some((rank, hash)) = self.sync.wanted {
@@ -240,10 +262,11 @@ impl Algorithm {
                 self.sync.wanted = None;
             }
         }
-        if self.sync.in_flight.is_some() || self.is_judging_what_came() {
+        if self.sync.in_flight.is_some() {
             return;
         }
-        if self.sync.is_catching_up && self.sync.wanted.is_none() {
+        let is_done = self.sync.wanted.is_none() && !self.is_judging_what_came();
+        if self.sync.is_catching_up && is_done {
             self.sync.is_catching_up = false;
             self.events.push(Event::SyncFinished {
                 height: self.tree.head().height,
@@ -252,32 +275,57 @@ impl Algorithm {
         if self.now < self.sync_due() {
             return;
         }
+        let Some(asked) = self.next_range() else {
+            return;
+        };
         let Some(peer) = self.choose_peer() else {
             return;
         };
-        let cursor = self.sync.cursor.filter(|hash| self.tree.knows(hash));
-        let asked = cursor.unwrap_or(self.tree.head().hash);
-        let wanted = self.sync.wanted();
-        let deadline = self.now.after(self.config.sync.response_timeout);
-        self.sync.in_flight = Some(InFlight {
-            peer,
-            asked,
-            wanted,
-            since: self.now,
-            deadline,
-        });
-        self.sync.quiet_since = Some(self.now);
         let limit = self.config.sync.request_limit;
         let request = SyncRequest {
             highest_committed_block: asked,
             limit: limit.clamp(1, BLOCKS_PER_RESPONSE_MAX as u32),
-            wanted,
+            wanted: self.sync.wanted().filter(|hash| !self.is_unjudged(hash)),
         };
+        let is_poll = request.wanted.is_none() && !self.is_judging_what_came();
+        let deadline = self.now.after(self.config.sync.response_timeout);
+        self.sync.in_flight = Some(InFlight {
+            peer,
+            request,
+            is_poll,
+            since: self.now,
+            deadline,
+        });
+        self.sync.quiet_since = Some(self.now);
         if request.wanted.is_some() && !self.sync.is_catching_up {
             self.sync.is_catching_up = true;
             self.events.push(Event::SyncStarted { peer });
         }
         self.send(To::Peer(peer), Message::Sync(SyncMessage::Request(request)));
+    }
+
+    /// The block after which to ask; `None` while enough is being judged.
+    fn next_range(&self) -> Option<BlockHash> {
+        let cursor = self.sync.cursor;
+        let Some((last, _)) = self.unjudged().last() else {
+            let cursor = cursor.filter(|hash| self.tree.knows(hash));
+            return Some(cursor.unwrap_or(self.tree.head().hash));
+        };
+        let bytes: usize = self.unjudged().map(|(_, block)| weight(block)).sum();
+        // Beyond an update, nothing can be verified before it is committed.
+        let is_update = |block: &Block| block.header.validator_set_updates.is_some();
+        let is_one_epoch = !self.unjudged().any(|(_, block)| is_update(block));
+        cursor.filter(|cursor| cursor == last && is_one_epoch && bytes <= UNJUDGED_BYTES_MAX)
+    }
+
+    /// What was fetched and has no verdict yet, parents first.
+    fn unjudged(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
+        let with_the_app = self.judging.fetched_in_question().into_iter();
+        with_the_app.chain(self.sync.fetched.iter().map(|(hash, block)| (hash, block)))
+    }
+
+    fn is_unjudged(&self, hash: &BlockHash) -> bool {
+        self.unjudged().any(|(unjudged, _)| unjudged == hash)
     }
 
     /// The peer that spoke of what is wanted, validator or not (the set may have changed), else the
@@ -333,6 +381,7 @@ impl Algorithm {
     /// When to ask, if nothing is on its way.
     fn sync_due(&self) -> Time {
         let due = match self.sync.wanted {
+            _ if self.sync.cursor.is_some() => Time(0),
             Some(_) => self
                 .sync
                 .wanted_since
@@ -343,7 +392,7 @@ impl Algorithm {
     }
 
     fn is_judging_what_came(&self) -> bool {
-        !self.sync.fetched.is_empty() || self.judging.is_judging_fetched()
+        self.unjudged().next().is_some()
     }
 
     pub(super) fn on_sync_deadline(&mut self) {
@@ -393,6 +442,7 @@ impl Algorithm {
         else {
             return; // nobody asked
         };
+        let InFlight { request, .. } = in_flight;
         let SyncResponse {
             highest_committed_block,
             blocks,
@@ -401,15 +451,23 @@ impl Algorithm {
         for qc in &tail_qcs {
             self.on_qc(qc, from);
         }
-        if highest_committed_block != in_flight.asked {
+        if highest_committed_block != request.highest_committed_block {
             return; // late, or sent twice: the answer to this question may still come
+        }
+        if blocks.len() > request.limit as usize {
+            self.fail_sync(from, "it holds more blocks than were asked for");
+            return;
         }
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)
                 || self.highest_qc.block_hash == *hash
-                || in_flight.wanted == Some(*hash) // perhaps it has come by itself in the meantime
+                || request.wanted == Some(*hash) // perhaps it has come by itself in the meantime
         };
-        let Some(hashed) = linked(&self.config.genesis, in_flight.asked, blocks) else {
+        let Some(hashed) = linked(
+            &self.config.genesis,
+            request.highest_committed_block,
+            blocks,
+        ) else {
             self.fail_sync(from, "its blocks do not link up");
             return;
         };
@@ -422,6 +480,10 @@ impl Algorithm {
         }
         let head = self.tree.head().height;
         let end = hashed.back().map(|(hash, _)| *hash);
+        let is_found = request
+            .wanted
+            .is_some_and(|wanted| hashed.iter().any(|(hash, _)| *hash == wanted));
+        let is_full = self.is_full(&hashed, &request);
         // What follows an update is judged by a set that only the update shows: it is asked for
         // together with it, unless it is committed by then.
         let last = hashed.back().map(|(_, block)| &block.header);
@@ -430,21 +492,45 @@ impl Algorithm {
             block.header.height > head && !self.tree.knows(hash)
         };
         let fetched: VecDeque<_> = hashed.into_iter().filter(is_new).collect();
+        let is_known = |hash: &BlockHash| {
+            self.tree.knows(hash) || self.unjudged().last().is_some_and(|(last, _)| last == hash)
+        };
         let joins = fetched
             .front()
-            .is_none_or(|(_, block)| self.tree.knows(&block.header.parent()));
+            .is_none_or(|(_, block)| is_known(&block.header.parent()));
         if !joins {
             self.fail_sync(from, "its blocks do not continue the chain");
-        } else if end.is_none() && self.sync.wanted.is_some() {
+        } else if end.is_none() && request.wanted.is_some() {
             self.fail_sync(from, "it does not have the block either");
         } else {
             self.sync.in_flight = None;
-            self.sync.back_off.remove(&from);
-            self.sync.hint = Some(from);
-            self.sync.cursor = end.filter(|_| !ends_in_updates);
-            self.sync.fetched = fetched;
+            let is_cut = !is_found && (is_full || request.wanted.is_some());
+            self.sync.cursor = end.filter(|_| is_cut && !ends_in_updates);
+            if !fetched.is_empty() {
+                self.sync.quiet_since = None; // there may be more, although nobody speaks of it
+            }
+            self.sync.fetched.extend(fetched);
+            if is_full || is_found || request.wanted.is_none() {
+                self.sync.back_off.remove(&from);
+                self.sync.hint = Some(from);
+            } else {
+                self.sync.pass_over(from, self.now);
+            }
         }
     }
+
+    /// Whether an answer holds as many blocks as were asked for, or a fair part of a message.
+    fn is_full(&self, blocks: &VecDeque<(BlockHash, Block)>, request: &SyncRequest) -> bool {
+        let fair = self.config.parameters.message_bytes_max() / FAIR_ANSWER_DIVISOR;
+        let bytes: usize = blocks.iter().map(|(_, block)| weight(block)).sum();
+        blocks.len() >= request.limit as usize || bytes >= fair
+    }
+}
+
+/// What a block takes in memory, roughly.
+fn weight(block: &Block) -> usize {
+    let signatures = &block.header.justify.signatures;
+    block.data.len() + std::mem::size_of_val(signatures.as_slice())
 }
 
 /// The blocks with their hashes, if each is the child of the one before and the first is `after`'s.

@@ -54,9 +54,15 @@ pub(super) struct Candidate {
 }
 
 impl Judging {
-    /// Whether the app is judging something that was fetched.
-    pub(super) fn is_judging_fetched(&self) -> bool {
-        matches!(self.asked, Some(Question::Validate { is_sync: true, .. }))
+    /// What was fetched and is with the app.
+    pub(super) fn fetched_in_question(&self) -> Option<(&BlockHash, &Block)> {
+        match &self.asked {
+            Some(Question::Validate {
+                candidate,
+                is_sync: true,
+            }) => Some((&candidate.hash, &candidate.block)),
+            _ => None,
+        }
     }
 
     pub(super) fn has_diverged(&self, hash: &BlockHash) -> bool {

@@ -34,7 +34,7 @@ static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 #[derive(Debug)]
 pub(super) struct Lock {
     id: (u64, u64),
-    _file: File, // closing it unlocks it
+    file: File,
 }
 
 impl Lock {
@@ -74,12 +74,15 @@ impl Lock {
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         open.insert(id);
-        Ok(Lock { id, _file: file })
+        Ok(Lock { id, file })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // Closing the file would not do while a child that the host is just starting has it, too.
+        // SAFETY: flock takes a descriptor, which `file` keeps open during the call, and a flag.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
         OPEN.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.id);
@@ -376,4 +379,19 @@ pub(super) fn has_room(shared: &Shared, bytes: u64) -> bool {
 /// The data file of `directory`.
 pub(super) fn data_file(directory: &Path) -> PathBuf {
     directory.join(DATA_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lock;
+
+    /// Between fork and exec a child of the host has every descriptor.
+    #[test]
+    fn a_descriptor_that_a_child_has_does_not_hold_the_lock() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let lock = Lock::take(directory.path()).expect("nobody else is here");
+        let _of_the_child = lock.file.try_clone().expect("a descriptor");
+        drop(lock);
+        drop(Lock::take(directory.path()).expect("it is let go"));
+    }
 }

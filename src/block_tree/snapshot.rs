@@ -250,17 +250,16 @@ impl Snapshot {
         })
     }
 
-    /// The committed block at `height`, with its hash.
+    /// The block at `height`, which is committed.
     ///
     /// # Errors
-    /// [`ReadError`], the database's or for a damaged record.
-    pub fn block_at(&self, height: BlockHeight) -> Result<Option<(BlockHash, Block)>, ReadError> {
-        self.read(|reads| {
-            let found = reads.committed_at(height)?;
-            found
-                .map(|found| Ok((found.hash(), reads.block(found)?)))
-                .transpose()
-        })
+    /// The database's; [`StorageError::Corrupt`] if it is missing or damaged.
+    pub fn committed(&self, height: BlockHeight) -> Result<(BlockHash, Block), StorageError> {
+        let read = |reads: Reads<'_, RoTransaction<'static>>| {
+            let found = reads.committed_at(height)?.ok_or_else(|| missing(height))?;
+            Ok((found.hash(), reads.block(found)?))
+        };
+        read(self.read.reads()).map_err(|error: StorageError| self.in_file(error))
     }
 
     /// The piece of evidence with this number, from 0 on, in the order of epochs. It is no part of
@@ -276,8 +275,11 @@ impl Snapshot {
         &'a self,
         read: impl FnOnce(Reads<'a, RoTransaction<'static>>) -> Result<T, StorageError>,
     ) -> Result<T, ReadError> {
-        let result = read(self.read.reads());
-        result.map_err(|error| error.in_file(&self.read.shared.path).into())
+        read(self.read.reads()).map_err(|error| self.in_file(error).into())
+    }
+
+    fn in_file(&self, error: StorageError) -> StorageError {
+        error.in_file(&self.read.shared.path)
     }
 }
 
@@ -438,12 +440,8 @@ impl<'txn> Branch<'txn> {
         if height > self.committed {
             return Ok(pending[(height.0 - self.committed.0 - 1) as usize]);
         }
-        self.reads.committed_at(height)?.ok_or_else(|| {
-            StorageError::corrupt(
-                format!("committed block at height {height}"),
-                "it is missing",
-            )
-        })
+        let found = self.reads.committed_at(height)?;
+        found.ok_or_else(|| missing(height))
     }
 
     /// A certificate of `block`; `next` follows it on the branch.
@@ -473,6 +471,13 @@ impl<'txn> Branch<'txn> {
         }
         Ok(None)
     }
+}
+
+fn missing(height: BlockHeight) -> StorageError {
+    StorageError::corrupt(
+        format!("committed block at height {height}"),
+        "it is missing",
+    )
 }
 
 /// A read transaction that keeps its environment alive.

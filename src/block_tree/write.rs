@@ -316,8 +316,8 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    /// A block that updates the validators is followed by its epoch, and by nothing else but the end
-    /// of the blocks beside it.
+    /// A block that updates the validators is followed by its epoch, and before that by nothing but
+    /// the end of the blocks beside it.
     fn check_epoch(&self) -> Done {
         if self.changed.updates.is_some() {
             let CommittedHead { hash, .. } = self.on_disk.head;

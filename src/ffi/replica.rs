@@ -372,6 +372,7 @@ pub unsafe extern "C" fn hotstuff_replica_snapshot(
 /// @retval HOTSTUFF_E_CLOSED     it is stopped
 /// @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
 /// @retval HOTSTUFF_E_STORAGE    the database failed
+/// @retval HOTSTUFF_E_CORRUPT    the block is damaged or missing; the replica goes on
 /// @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
 #[no_mangle]
 #[must_use]
@@ -406,6 +407,7 @@ pub unsafe extern "C" fn hotstuff_replica_next_committed(
 /// @retval HOTSTUFF_E_CLOSED     the replica is stopped
 /// @retval HOTSTUFF_E_HALTED     it has stopped itself; see hotstuff_replica_wait()
 /// @retval HOTSTUFF_E_STORAGE    the database failed
+/// @retval HOTSTUFF_E_CORRUPT    the block is damaged or missing; the replica goes on
 /// @retval HOTSTUFF_E_REENTRANT  called in a callback of this replica
 #[no_mangle]
 #[must_use]

@@ -268,8 +268,9 @@ impl Alice {
 
     fn send(&mut self, to: To, message: &Message, others: u64) {
         let me = self.shared.me;
-        if let (To::Peer(peer), Message::Sync(SyncMessage::Request(_))) = (to, message) {
-            self.shared.published.asked(peer);
+        if let (To::Peer(peer), Message::Sync(SyncMessage::Request(request))) = (to, message) {
+            let after = request.highest_committed_block;
+            self.shared.published.asked(peer, after);
         }
         codec::encode_into(message, &mut self.buffer);
         match to {

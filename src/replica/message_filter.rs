@@ -22,7 +22,7 @@ use crate::messages::{
     Message, MessageKind, Nudge, ProgressMessage, Propose, SyncMessage, SyncRequest, SyncResponse,
     Vote,
 };
-use crate::types::{codec, Epoch, TimeoutCertificate, ValidatorAddress};
+use crate::types::{codec, Epoch, Time, TimeoutCertificate, ValidatorAddress};
 
 use super::alice::ToAlice;
 use super::early::Early;
@@ -175,17 +175,18 @@ impl MessageFilter {
         self.pass(Input::Progress { from, message }, ticket)
     }
 
-    /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends it
-    /// has what is missing here, or lies.
+    /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends
+    /// it has what is missing here, or lies.
     fn of_later_epoch(
         &mut self,
         from: ValidatorAddress,
         message: &ProgressMessage,
         bytes: &[u8],
     ) -> Result<(), Reason> {
-        if let Some(end) = self.verifier.epoch_end(message) {
+        let now = self.shared.clock.now();
+        if let Some(end) = self.epoch_end(now, &from, message) {
             self.pass_epoch_end(from, end)?;
-        } else if self.peers.account(&from).may_hint(self.shared.clock.now()) {
+        } else if self.peers.account(&from).may_hint(now) {
             let ticket = self.ticket(&from, 0)?;
             self.pass(Input::LaterEpoch { peer: from }, ticket)?;
         }
@@ -194,6 +195,22 @@ impl MessageFilter {
         }
         self.early.hold(from, bytes);
         Ok(())
+    }
+
+    /// The Commit QC of this epoch that the message carries. Looked for rarely: anybody may make up
+    /// what costs signatures to refuse.
+    fn epoch_end(
+        &mut self,
+        now: Time,
+        from: &ValidatorAddress,
+        message: &ProgressMessage,
+    ) -> Option<Verified<ProgressMessage>> {
+        let may_carry = matches!(
+            message.kind(),
+            MessageKind::Propose | MessageKind::TimeoutVote | MessageKind::AdvanceView
+        );
+        let is_tried = may_carry && self.peers.account(from).may_end_epoch(now);
+        is_tried.then(|| self.verifier.epoch_end(message)).flatten()
     }
 
     /// Passes the Commit QC of this epoch, unless Alice has been given it before.
@@ -245,7 +262,11 @@ impl MessageFilter {
         response: SyncResponse,
         bytes: usize,
     ) -> Result<(), Reason> {
-        if !self.shared.published.take_asked(from) {
+        if !self
+            .shared
+            .published
+            .take_asked(from, response.highest_committed_block)
+        {
             return Err(Reason::NotAsked);
         }
         let ticket = self.ticket(&from, bytes)?;

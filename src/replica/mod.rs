@@ -42,7 +42,7 @@ use crate::algorithm::verify::{ed25519, Verifier};
 use crate::algorithm::{
     Algorithm, Config, Durable, EpochRecord, Event, Limits, Signer, Step, SyncConfig, VoteTo,
 };
-use crate::app::{App, BlockTreeSnapshot, ReadError};
+use crate::app::App;
 use crate::block_tree::{BlockTree, OpenOptions, Snapshot, StorageError};
 use crate::network::NetworkProvider;
 use crate::pacemaker::Pacemaker;
@@ -354,11 +354,12 @@ impl Replica {
     }
 
     /// The committed block at `after` + 1, as soon as there is one. Lossless: the cursor is the
-    /// host's, and the blocks are on disk.
+    /// host's, and the blocks are on disk. A block that cannot be read is the host's trouble: the
+    /// replica goes on, since what it votes for does not depend on it.
     ///
     /// # Errors
     /// [`ReplicaError::TimedOut`]; [`ReplicaError::Closed`] after stop; [`ReplicaError::Halted`];
-    /// [`ReplicaError::Storage`].
+    /// [`ReplicaError::Storage`] if the database fails or the block cannot be read.
     pub fn next_committed(
         &self,
         after: BlockHeight,
@@ -372,11 +373,9 @@ impl Replica {
             .waiters
             .wait(timeout, ready)
             .ok_or(ReplicaError::TimedOut)??;
-        let snapshot = self.snapshot()?;
-        read_committed(&snapshot, after.next()).map_err(|error| {
-            self.shared.halt(error.to_string());
-            ReplicaError::Halted(error.to_string())
-        })
+        let found = self.snapshot()?.committed(after.next());
+        let (hash, block) = found.map_err(ReplicaError::Storage)?;
+        Ok(CommittedBlock { hash, block })
     }
 
     /// Ok once stopped; Halted with the reason; TimedOut.
@@ -605,16 +604,4 @@ fn place_at_rest(durable: &Durable) -> Place {
         view: last.next(),
     };
     Place { at, highest_qc }
-}
-
-fn read_committed(snapshot: &Snapshot, height: BlockHeight) -> Result<CommittedBlock, ReadError> {
-    let missing = || {
-        ReadError(format!(
-            "the committed block at height {height} is not in the block tree: its files are \
-             damaged. Start in a new directory, with a new key or as a listener"
-        ))
-    };
-    let hash = snapshot.hash_at(height)?.ok_or_else(missing)?;
-    let block = snapshot.block(&hash)?.ok_or_else(missing)?;
-    Ok(CommittedBlock { hash, block })
 }

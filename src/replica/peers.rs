@@ -22,8 +22,8 @@ const IN_FLIGHT_SIZES: usize = 4;
 /// Invalid messages a peer may send in one [`INVALID_WINDOW`]; then it is not heard until the end.
 pub(super) const INVALID_MAX: u32 = 64;
 const INVALID_WINDOW: Duration = Duration::from_secs(1);
-/// Old certificates, and signs of later epochs, are passed so rarely for one peer: they only matter
-/// to who is far behind.
+/// Old certificates, and signs of later epochs, are looked at so rarely for one peer: they only
+/// matter to who is behind.
 const RARE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One peer's account.
@@ -35,6 +35,7 @@ pub(super) struct Peer {
     window_began: Time,
     old_certificate: Option<Time>,
     hint: Option<Time>,
+    epoch_end: Option<Time>,
 }
 
 /// All accounts.
@@ -131,6 +132,11 @@ impl Peer {
     /// Whether a message of a later epoch may pass as a sign of it; then no other may for a while.
     pub(super) fn may_hint(&mut self, now: Time) -> bool {
         is_rare(&mut self.hint, now)
+    }
+
+    /// Whether a message of a later epoch may be searched for the end of this one.
+    pub(super) fn may_end_epoch(&mut self, now: Time) -> bool {
+        is_rare(&mut self.epoch_end, now)
     }
 
     /// The right to have one sync request answered; `None` while the last one is.

@@ -22,7 +22,7 @@ use crossbeam_channel::Sender;
 use crate::algorithm::{EpochRecord, EPOCHS_KEPT};
 use crate::block_tree::BlockTreeReader;
 use crate::network::NetworkProvider;
-use crate::types::{Epoch, Rank, ValidatorAddress, ValidatorSet};
+use crate::types::{BlockHash, Epoch, Rank, ValidatorAddress, ValidatorSet};
 
 use super::alice::ToAlice;
 use super::clock::{self, Clock};
@@ -62,11 +62,15 @@ pub(super) struct Halt {
     pub(super) reason: String,
 }
 
+/// Answers to one question that pass: the late one to an earlier question after the same block must
+/// not take the place of the one to come.
+const ANSWERS_MAX: u8 = 2;
+
 /// What Alice lets others know, after each step that is on disk.
 #[derive(Default)]
 pub(super) struct Published {
     committed: AtomicU64,
-    asked: Mutex<Option<ValidatorAddress>>,
+    asked: Mutex<Option<(ValidatorAddress, BlockHash, u8)>>,
     place: Mutex<(Info, Place)>,
     /// The number of the last epoch, and the records of the last [`EPOCHS_KEPT`].
     epoch: AtomicU64,
@@ -111,7 +115,8 @@ impl Published {
         self.epoch.store(epoch, Ordering::SeqCst);
     }
 
-    /// The epochs after `known` that are still kept, oldest first. One atomic load if there is none.
+    /// The epochs after `known` that are still kept, oldest first; one atomic load if there are
+    /// none.
     pub(super) fn epochs_after(&self, known: Epoch) -> Vec<EpochRecord> {
         if self.epoch.load(Ordering::SeqCst) <= known.0 {
             return Vec::new();
@@ -125,19 +130,23 @@ impl Published {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one peer whose sync response is awaited. Published before the request is sent.
-    pub(super) fn asked(&self, peer: ValidatorAddress) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+    /// The one question whose answer is awaited: whom, and after which block. Published before it
+    /// is sent.
+    pub(super) fn asked(&self, peer: ValidatorAddress, after: BlockHash) {
+        let asked = Some((peer, after, ANSWERS_MAX));
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 
-    /// Whether a response of `peer` is awaited; then no second one is.
-    pub(super) fn take_asked(&self, peer: ValidatorAddress) -> bool {
+    /// Whether an answer of `peer` after this block is awaited; then one less is.
+    pub(super) fn take_asked(&self, peer: ValidatorAddress, after: BlockHash) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_asked = *asked == Some(peer);
-        if is_asked {
-            *asked = None;
+        match &mut *asked {
+            Some((asked, block, answers)) if (*asked, *block) == (peer, after) && *answers > 0 => {
+                *answers -= 1;
+                true
+            }
+            _ => false,
         }
-        is_asked
     }
 }
 
@@ -300,4 +309,26 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("(no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_answer_does_not_take_the_place_of_the_one_to_come() {
+        let (published, peer) = (Published::default(), ValidatorAddress([1; 32]));
+        let [before, after] = [1, 2].map(|byte| BlockHash([byte; 32]));
+        published.asked(peer, before);
+        published.asked(peer, after);
+        assert!(!published.take_asked(peer, before), "late");
+        let other = ValidatorAddress([2; 32]);
+        assert!(!published.take_asked(other, after), "nobody asked it");
+        for _ in 0..ANSWERS_MAX {
+            assert!(published.take_asked(peer, after));
+        }
+        assert!(!published.take_asked(peer, after), "enough");
+        published.asked(peer, after);
+        assert!(published.take_asked(peer, after), "asked again");
+    }
 }

@@ -19,6 +19,7 @@ mod cluster;
 mod crash;
 mod floor;
 mod idle;
+mod leaders;
 mod protocol;
 mod report;
 mod saturated;
@@ -72,11 +73,12 @@ const QUICK: Pace = Pace {
 /// Runs what it is the name of.
 type Bench = fn(&'static str, Pace) -> Outcome;
 
-const BENCHES: [(&str, Bench); 4] = [
+const BENCHES: [(&str, Bench); 5] = [
     ("empty", |name, pace| saturated::run(name, 8, pace)),
     ("large", |name, pace| saturated::run(name, 256 << 10, pace)),
     ("idle", |_, pace| idle::run(pace)),
     ("crash", |_, pace| crash::run(pace)),
+    ("leaders", |_, pace| leaders::run(pace)),
 ];
 
 const HELP: &str = "\
@@ -86,6 +88,7 @@ cargo bench --bench replicas -- [--quick] [--only NAME] [floor BYTES SECONDS]
   large   four replicas, blocks of 256 KiB, beside the floor
   idle    what four replicas cost when there is nothing to do
   crash   one of four is killed under load, and comes back
+  leaders what it takes to say who leads, in a set of a thousand
 
   --quick         a few seconds each: to see that it works, not to quote
   --only NAME     one of the above; may be repeated

@@ -5,7 +5,7 @@ enum { VALIDATORS = 3, JOINS_AT = 5, LEAVES_AT = 10, NODES = 4 };
 
 static atomic_int wrong_events;
 
-/** What the block with this number changes: node 3 joins, with twice the power, and node 0 leaves. */
+/** What the block of this number changes: node 3 joins, with twice the power, and node 0 leaves. */
 static hotstuff_status change(node *self, uint64_t number, hotstuff_updates *updates)
 {
     if (number == JOINS_AT)
@@ -160,7 +160,8 @@ static void one_joins_and_one_leaves(void)
         uint64_t height = info_of(&nodes[i]).committed_height;
         OK(hotstuff_replica_wait_committed(nodes[i].replica, height + 3, 20000));
         CHECK(info_of(&nodes[i]).epoch == 2);
-        CHECK(info_of(&nodes[i]).role == (i == 0 ? HOTSTUFF_ROLE_LISTENER : HOTSTUFF_ROLE_VALIDATOR));
+        CHECK(info_of(&nodes[i]).role ==
+              (i == 0 ? HOTSTUFF_ROLE_LISTENER : HOTSTUFF_ROLE_VALIDATOR));
         check_epochs(&nodes[i]);
     }
     CHECK(wrong_events == 0);

@@ -156,7 +156,7 @@ def genesis(g):
 state_update = one_of(
     lambda g: blob(g.text(1, 20)) + blob(g.text(0, 200)), lambda g: blob(g.text(1, 20))
 )
-stored_proposal = fields(hash32, vote_statement, optional(tc))
+stored_proposal = fields(hash32, optional(qc), vote_statement, optional(tc))
 voting_record = fields(
     optional(vote_statement), optional(fields(number, number)), optional(stored_proposal)
 )

@@ -25,20 +25,30 @@ fn fixture() -> PathBuf {
 
 const FILES: [&str; 2] = ["data.mdb", "hotstuff.chain"];
 
-/// A little of everything: committed and pending blocks, a fork, state, certificates, a vote, a
-/// time-out, a proposal.
-fn writes() -> [Vec<Write>; 2] {
-    let one = Made::first(1, b"one", vec![set("a", "1"), delete("z")]);
+/// The block that begins epoch 1, and the first one in it.
+fn first_blocks() -> [Made; 2] {
+    let zero = Made::first(1, b"zero", vec![]).updating(&[(5, 2)]);
+    let one = zero.child(1, b"one", vec![set("a", "1"), delete("z")]);
+    [zero, one]
+}
+
+/// A little of everything: committed and pending blocks, a fork, an epoch, state, certificates, a
+/// vote, a time-out, a proposal.
+fn writes() -> [Vec<Write>; 3] {
+    let [zero, one] = first_blocks();
     let two = one.child(2, b"two", vec![set("k", "v")]);
     let fork = one.child(3, b"", vec![]);
     let tc = timeout_certificate(2, one.certificate());
+    let epoch = zero.epoch(&genesis().validator_set);
     [
+        vec![zero.insert(), zero.commit(), Write::ChangeEpoch(epoch)],
         vec![one.insert(), Write::CastVote(vote(one.hash, 1))],
         vec![
             two.insert(),
             fork.insert(),
             Write::StoreProposal(StoredProposal {
                 block: fork.hash,
+                nudge: None,
                 vote: vote(fork.hash, 3),
                 timeout_certificate: Some(tc.clone()),
             }),
@@ -126,9 +136,11 @@ fn the_database_of_format_1_is_opened_and_goes_on() {
     assert_eq!(durable, created(new.path()));
     assert!(tree.warnings().is_empty());
     let snapshot = tree.reader().snapshot().unwrap();
-    let one = Made::first(1, b"one", vec![]);
-    assert_eq!(snapshot.hash_at(BlockHeight(1)).unwrap(), Some(one.hash));
-    assert_eq!(snapshot.block(&one.hash).unwrap(), Some(one.block));
+    for (height, made) in (1..).zip(first_blocks()) {
+        let hash = snapshot.hash_at(BlockHeight(height)).unwrap();
+        assert_eq!(hash, Some(made.hash));
+        assert_eq!(snapshot.block(&made.hash).unwrap(), Some(made.block));
+    }
     assert_eq!(snapshot.state(b"a").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(snapshot.state(b"z").unwrap(), None);
     drop(snapshot);

@@ -272,6 +272,7 @@ impl Generator {
     pub fn stored_proposal(&mut self) -> StoredProposal {
         StoredProposal {
             block: self.block_hash(),
+            nudge: self.option(Self::quorum_certificate),
             vote: self.vote_statement(),
             timeout_certificate: self.option(Self::timeout_certificate),
         }

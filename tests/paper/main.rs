@@ -3,6 +3,10 @@
 mod epochs;
 mod evidence;
 mod fixture;
+mod leaders;
+mod peers;
+mod rules;
+mod sync;
 
 use std::time::Duration;
 

@@ -32,6 +32,10 @@ const PORT_MESSAGES_MAX: usize = 100_000;
 #[derive(Default)]
 pub struct Hub {
     ports: Mutex<BTreeMap<ValidatorAddress, Arc<Port>>>,
+    /// How long a message is on its way.
+    pub delay: Mutex<Duration>,
+    /// Nothing comes to it or goes from it.
+    cut_off: Mutex<Option<ValidatorAddress>>,
 }
 
 impl Hub {
@@ -49,6 +53,11 @@ impl Hub {
     /// The port that is there.
     pub fn at(&self, address: &ValidatorAddress) -> Arc<Port> {
         self.ports.lock().unwrap()[address].clone()
+    }
+
+    /// Cuts off one replica, or none.
+    pub fn cut_off(&self, address: Option<ValidatorAddress>) {
+        *self.cut_off.lock().unwrap() = address;
     }
 
     pub fn close(&self, address: &ValidatorAddress) {
@@ -74,7 +83,8 @@ pub struct Port {
 
 #[derive(Default)]
 struct PortState {
-    queue: VecDeque<(ValidatorAddress, Vec<u8>)>,
+    /// With the time when each arrives.
+    queue: VecDeque<(Instant, ValidatorAddress, Vec<u8>)>,
     is_woken: bool,
     connected: Vec<ValidatorAddress>,
     disconnected: Vec<ValidatorAddress>,
@@ -82,9 +92,14 @@ struct PortState {
 
 impl Port {
     fn arrive(&self, from: ValidatorAddress, message: &[u8]) {
+        let cut_off = *self.hub.cut_off.lock().unwrap();
+        if cut_off == Some(from) || cut_off == Some(self.address) {
+            return;
+        }
+        let arrival = Instant::now() + *self.hub.delay.lock().unwrap();
         let mut state = self.state.lock().unwrap();
         if state.queue.len() < PORT_MESSAGES_MAX {
-            state.queue.push_back((from, message.to_vec()));
+            state.queue.push_back((arrival, from, message.to_vec()));
             self.arrived.notify_one();
         }
     }
@@ -122,12 +137,20 @@ impl NetworkProvider for Port {
     }
 
     fn receive(&self, timeout: Duration) -> Option<(ValidatorAddress, Vec<u8>)> {
-        let state = self.state.lock().unwrap();
-        let is_quiet = |state: &mut PortState| state.queue.is_empty() && !state.is_woken;
-        let waited = self.arrived.wait_timeout_while(state, timeout, is_quiet);
-        let mut state = waited.unwrap().0;
-        state.is_woken = false;
-        state.queue.pop_front()
+        let until = Instant::now() + timeout;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            let first = state.queue.front().map(|(arrival, ..)| *arrival);
+            let now = Instant::now();
+            let next = first.unwrap_or(until).min(until);
+            if state.is_woken || next <= now {
+                state.is_woken = false;
+                let has_come = first.is_some_and(|arrival| arrival <= now);
+                let (_, from, message) = has_come.then(|| state.queue.pop_front()).flatten()?;
+                return Some((from, message));
+            }
+            state = self.arrived.wait_timeout(state, next - now).unwrap().0;
+        }
     }
 
     fn wake(&self) {
@@ -266,9 +289,9 @@ pub struct Cluster {
     pub apps: Vec<Counter>,
     pub replicas: Vec<Option<Arc<Replica>>>,
     pub base_ms: u32,
-    pub sync_interval: Duration,
     pub map_bytes: u64,
     pub durability: Durability,
+    pub sync: SyncConfig,
     directories: Vec<TempDir>,
 }
 
@@ -297,9 +320,9 @@ impl Cluster {
             apps: (0..n).map(|_| Counter::default()).collect(),
             replicas: vec![None; n],
             base_ms: 500,
-            sync_interval: SyncConfig::default().interval,
             map_bytes: 64 << 20,
             durability: Durability::ProcessCrash,
+            sync: SyncConfig::default(),
             directories: (0..n).map(|_| TempDir::new().unwrap()).collect(),
             keys,
         }
@@ -352,10 +375,7 @@ impl Cluster {
                 max_ms: 10_000,
             }),
             vote_to: VoteTo::Auto,
-            sync: SyncConfig {
-                interval: self.sync_interval,
-                ..SyncConfig::default()
-            },
+            sync: self.sync,
             limits: Limits::default(),
         }
     }
@@ -392,6 +412,11 @@ impl Cluster {
             1,
             "its directory is still locked"
         );
+    }
+
+    /// Takes everything from replica `i`, which does not run.
+    pub fn wipe(&mut self, i: usize) {
+        self.directories[i] = TempDir::new().unwrap();
     }
 
     pub fn replica(&self, i: usize) -> &Arc<Replica> {

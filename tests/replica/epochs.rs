@@ -36,7 +36,7 @@ fn validators_join_are_reweighted_and_leave() {
     let updates: [(u64, &[(usize, u64)]); 3] = [(10, &[(4, 1)]), (20, &[(1, 2)]), (30, &[(0, 0)])];
     let mut cluster = Cluster::with_updates(5, 4, &updates);
     cluster.base_ms = 200;
-    cluster.sync_interval = Duration::from_millis(100);
+    cluster.sync.interval = Duration::from_millis(100);
     let cluster = cluster.start_all();
     assert!(!cluster.replica(4).info().is_validator);
     cluster.give_work(0, 25);
@@ -70,7 +70,7 @@ fn the_whole_set_is_replaced() {
     let powers: Vec<_> = (0..8).map(|i| (i, u64::from(i >= 4))).collect();
     let mut cluster = Cluster::with_updates(8, 4, &[(10, &powers)]);
     cluster.base_ms = 200;
-    cluster.sync_interval = Duration::from_millis(100);
+    cluster.sync.interval = Duration::from_millis(100);
     let mut cluster = cluster.start_all();
     cluster.give_work(0, 10);
     cluster.await_count(10);
@@ -110,6 +110,28 @@ fn who_was_away_catches_up_through_the_epochs() {
     cluster.give_work(3, 5);
     cluster.await_count(55);
     cluster.check_agreement();
+}
+
+#[test]
+fn who_was_cut_off_finds_back_without_asking_by_the_clock() {
+    let updates: [(u64, &[(usize, u64)]); 2] = [(10, &[(1, 2)]), (20, &[(1, 1)])];
+    let mut cluster = Cluster::with_updates(4, 4, &updates);
+    cluster.base_ms = 100;
+    cluster.sync_interval = Duration::from_secs(600); // who waits for it waits too long
+    let cluster = cluster.start_all();
+    cluster.give_work(0, 5);
+    cluster.await_count(5);
+    cluster.hub.cut_off(Some(cluster.address(3)));
+    cluster.give_work(0, 25);
+    for i in 0..3 {
+        await_count(cluster.replica(i), 30);
+    }
+    assert_eq!(cluster.replica(3).info().epoch, Epoch(0));
+    cluster.hub.cut_off(None);
+    cluster.give_work(0, 5);
+    cluster.await_count(35);
+    cluster.check_agreement();
+    assert!(cluster.running().all(|r| r.info().epoch == Epoch(2)));
 }
 
 #[test]

@@ -169,8 +169,9 @@ impl Actor {
             }
             (Behaviour::LyingServer, Message::Sync(SyncMessage::Response(response))) => {
                 counts.add(Kind::LyingAnswer);
-                let response = self.lying(response.clone());
-                vec![Message::Sync(SyncMessage::Response(response))]
+                let responses = self.lying(response.clone()).into_iter();
+                let responses = responses.map(SyncMessage::Response);
+                responses.map(Message::Sync).collect()
             }
             (Behaviour::FutureFlooder, Message::Progress(ProgressMessage::Vote(vote))) => {
                 counts.add(Kind::Flood);
@@ -442,16 +443,34 @@ impl Actor {
         qc
     }
 
-    fn lying(&mut self, mut response: SyncResponse) -> SyncResponse {
-        match self.rng.below(6) {
+    fn lying(&mut self, mut response: SyncResponse) -> Vec<SyncResponse> {
+        match self.rng.below(12) {
             0 => drop(response.blocks.pop()),
             1 => response.blocks.reverse(),
             2 => response.tail_qcs.clear(),
             3 => response.highest_committed_block = BlockHash([3; 32]),
             4 => response.blocks.truncate(1),
-            _ => self.append_fork(&mut response.blocks),
+            5 => self.append_fork(&mut response.blocks),
+            6 => return vec![],
+            7 => return vec![response.clone(), response],
+            8 => {
+                response.blocks.clear();
+                response.tail_qcs = vec![QuorumCertificate::genesis(self.genesis)];
+            }
+            9 => response
+                .blocks
+                .iter_mut()
+                .for_each(|b| b.data = Data::empty()),
+            10 => response.blocks = response.blocks.repeat(20),
+            // The truth, a block at a time.
+            _ => {
+                if let [_, next, ..] = &response.blocks[..] {
+                    response.tail_qcs = vec![next.header.justify.clone()];
+                    response.blocks.truncate(1);
+                }
+            }
         }
-        response
+        vec![response]
     }
 
     /// In place of the last block: three of one's own in consecutive views, each with a certificate

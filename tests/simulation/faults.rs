@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hotstuff::algorithm::{Step, Write};
+
 use crate::disk::Failure;
 use crate::network::Cut;
 
@@ -107,6 +109,35 @@ impl CrashPoint {
             CrashPoint::WhileSending => Kind::CrashWhileSending,
             CrashPoint::Disk(_) => Kind::DiskFailure,
         }
+    }
+}
+
+/// In which step a replica dies: one that writes, and does this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Speaks,
+    Votes,
+    TimesOut,
+    Proposes,
+    RaisesQc,
+    KeepsTc,
+    Inserts,
+    Commits,
+}
+
+impl Moment {
+    pub fn has_come(self, step: &Step) -> bool {
+        let does = |write: &Write| match self {
+            Moment::Speaks => !step.is_quiet(),
+            Moment::Votes => matches!(write, Write::CastVote(_)),
+            Moment::TimesOut => matches!(write, Write::TimeOut(_)),
+            Moment::Proposes => matches!(write, Write::StoreProposal(_)),
+            Moment::RaisesQc => matches!(write, Write::SetHighestQc(_)),
+            Moment::KeepsTc => matches!(write, Write::SetHighestTc(_)),
+            Moment::Inserts => matches!(write, Write::InsertBlock { .. }),
+            Moment::Commits => matches!(write, Write::CommitBlock { .. }),
+        };
+        step.writes().iter().any(does)
     }
 }
 

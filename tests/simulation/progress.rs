@@ -25,24 +25,11 @@ pub struct Standing {
 }
 
 /// The wait of `view` among `n` validators, in nanoseconds.
-fn wait(setup: &Setup, n: u64, qc_view: u64, commit_view: u64, view: u64) -> u64 {
+pub fn wait(setup: &Setup, n: u64, qc_view: u64, commit_view: u64, view: u64) -> u64 {
     let without_qc = view.saturating_sub(qc_view + 1);
     let without_commit = view.saturating_sub(commit_view) / (n + 3);
     let factor = 1_u64 << without_qc.max(without_commit).min(32);
     (u64::from(setup.base_ms) * factor).min(u64::from(setup.max_ms)) * MILLIS
-}
-
-/// The longest wait in force at any survivor.
-pub fn current_wait(setup: &Setup, standing: Standing) -> u64 {
-    let powers = &setup.powers_by_epoch()[standing.epoch as usize];
-    let n = powers.iter().filter(|power| **power > 0).count() as u64;
-    let Standing {
-        view_max,
-        qc_view_min,
-        commit_view_min,
-        ..
-    } = standing;
-    wait(setup, n, qc_view_min, commit_view_min, view_max)
 }
 
 /// Who leads `view`. Whoever has no power is no validator.

@@ -58,6 +58,8 @@ pub struct Setup {
     pub behaviours: Vec<Behaviour>,
     /// A replica's host gets a command about so often, in nanoseconds; 0: never.
     pub load_every: u64,
+    /// Blocks asked for in one sync request.
+    pub request_limit: u32,
     /// Blocks in one answer of a sync server: stands for its limit on bytes.
     pub served_blocks_max: usize,
     pub limits: Limits,
@@ -103,6 +105,7 @@ impl Setup {
             machines: vec![machine; powers.len()],
             behaviours: vec![Behaviour::Correct; powers.len()],
             load_every: u64::from(base_ms) * MILLIS,
+            request_limit: 16,
             served_blocks_max: usize::MAX,
             limits: Limits::default(),
             as_bytes: false,

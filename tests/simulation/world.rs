@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{Refusal, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, Config, Dispatch, Effect, EpochRecord, Event, Input, Limits, Step, SyncConfig, To,
-    Write,
+    Algorithm, Config, Dispatch, Effect, EpochRecord, Event, Input, Limits, Persist, Step,
+    SyncConfig, To, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::evidence::EvidenceKind;
@@ -31,11 +31,11 @@ use crate::actors::Actor;
 use crate::app::{commands, fingerprint, SimApp, CHANGE};
 use crate::changes::Change;
 use crate::disk::{Failure, NoState, SimDisk, State};
-use crate::faults::{Counts, CrashPoint, Fault, Kind};
+use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
 use crate::keys::{address, check, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
-use crate::progress::{response_timeout, sync_interval, Standing};
+use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
 use crate::setup::{Machine, Setup, MICROS};
 use crate::trace::{describe_input, describe_message, describe_writes};
@@ -86,7 +86,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
-    is_draining: bool,
+    is_catching_up: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -98,8 +98,8 @@ struct Replica {
     dead: bool,
     timer_at: Option<u64>,
     paused_until: u64,
-    /// Crashes that wait for a step that writes and speaks.
-    crash_at: VecDeque<(CrashPoint, u64)>,
+    /// Crashes that wait for their moment.
+    crash_at: VecDeque<(CrashPoint, Moment, u64)>,
     has_key: bool,
     /// Messages of the epoch after the last one known, as they came.
     early: VecDeque<(usize, ProgressMessage)>,
@@ -108,6 +108,7 @@ struct Replica {
 /// When a correct replica committed: for tests that count.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
+    pub at: u64,
     pub replica: usize,
     /// Of the certificate that made it final.
     pub view: u64,
@@ -128,6 +129,8 @@ pub struct World {
     load_every: u64,
     next_command: u64,
     pub commits: Vec<Commit>,
+    /// The height at which each command is committed.
+    done: BTreeMap<u64, u64>,
     /// Changes of the validator set that some correct replica has made.
     pub changed: u64,
     /// Over all that was said, told and written.
@@ -176,7 +179,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
-                is_draining: false,
+                is_catching_up: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -213,6 +216,7 @@ impl World {
             load_every: setup.load_every,
             next_command: 0,
             commits: Vec::new(),
+            done: BTreeMap::new(),
             changed: 0,
             digest: 0,
             verbose: false,
@@ -372,7 +376,7 @@ impl World {
             }),
             vote_to: self.setup.vote_to,
             sync: SyncConfig {
-                request_limit: 16,
+                request_limit: self.setup.request_limit,
                 response_timeout: Duration::from_nanos(response_timeout(&self.setup)),
                 interval: Duration::from_nanos(sync_interval(&self.setup)),
             },
@@ -524,11 +528,13 @@ impl World {
         let Some(step) = self.replicas[index].step.take() else {
             return;
         };
-        let speaks = !step.is_quiet() && !step.writes().is_empty();
-        let crash = if speaks {
-            self.replicas[index].crash_at.pop_front()
-        } else {
-            None
+        let crashes = &mut self.replicas[index].crash_at;
+        let crash = match crashes.front().copied() {
+            Some((point, moment, down)) if moment.has_come(&step) => {
+                crashes.pop_front();
+                Some((point, down))
+            }
+            _ => None,
         };
         match crash {
             Some((CrashPoint::BeforeWrite, down)) => {
@@ -581,21 +587,23 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        self.drain(index);
+        self.take_in_what_waits(index);
     }
 
-    /// Takes in what came while the step was open: in a loop, since each may be persisted at once.
-    fn drain(&mut self, index: usize) {
-        if std::mem::replace(&mut self.replicas[index].is_draining, true) {
-            return; // by whoever called, further out
+    /// What came while the step was open: one input after the other, until one is to be written.
+    /// Each of them comes back here, and must not go deeper: there may be thousands.
+    fn take_in_what_waits(&mut self, index: usize) {
+        if self.replicas[index].is_catching_up {
+            return;
         }
+        self.replicas[index].is_catching_up = true;
         while self.replicas[index].algorithm.is_some() {
             let Some(input) = self.replicas[index].inbox.pop_front() else {
                 break;
             };
             self.take_in(index, input);
         }
-        self.replicas[index].is_draining = false;
+        self.replicas[index].is_catching_up = false;
         self.set_timer(index);
     }
 
@@ -607,14 +615,19 @@ impl World {
             self.digest = mix(self.digest ^ write_digest(write));
         }
         let committed: Vec<(u64, BlockHash)> = journal.iter().filter_map(committed).collect();
-        for (_, hash) in &committed {
+        for (height, hash) in &committed {
             let done = replica
                 .disk
                 .block(hash)
                 .map_or(vec![], |block| commands(&block.data));
-            done.iter().for_each(|command| {
+            for command in &done {
                 replica.app.pool.remove(command);
-            });
+                let first = *self.done.entry(*command).or_insert(*height);
+                if first != *height && replica.is_correct {
+                    let text = format!("{command} at heights {first} and {height}");
+                    self.checker.broken("each-command-once", text);
+                }
+            }
         }
         if !replica.is_correct {
             return;
@@ -638,6 +651,7 @@ impl World {
                 count_change(&mut self.changed, &mut self.counts, &replica.disk, record);
             }
             self.commits.push(Commit {
+                at: self.now,
                 replica: index,
                 view,
             });
@@ -1001,6 +1015,12 @@ impl World {
 
     // --- faults ---
 
+    /// Plans a crash at `point` of the next step of this kind.
+    pub fn crash_in(&mut self, replica: usize, point: CrashPoint, moment: Moment, down: u64) {
+        let crashes = &mut self.replicas[replica].crash_at;
+        crashes.push_back((point, moment, down));
+    }
+
     fn strike(&mut self, fault: Fault) {
         if self.verbose {
             println!("{:>12.3} ms         {fault:?}", self.now as f64 / 1e6);
@@ -1019,7 +1039,7 @@ impl World {
                 point,
                 down,
             } => {
-                self.replicas[replica].crash_at.push_back((point, down));
+                self.crash_in(replica, point, Moment::Speaks, down);
             }
             Fault::CrashAll { down } => {
                 self.counts.add(Kind::WholeCluster);
@@ -1083,7 +1103,34 @@ impl World {
             .any(|replica| !replica.dead && !replica.crash_at.is_empty())
     }
 
+    /// Puts `writes` on the disk of a replica that has not started yet, as an earlier life of it
+    /// would have.
+    pub fn remember(&mut self, replica: usize, writes: &[hotstuff::algorithm::Write]) {
+        let written = self.replicas[replica].disk.persist(writes);
+        written.expect("this disk does not fail");
+        self.written(replica);
+    }
+
     // --- what tests ask ---
+
+    /// The longest wait that a survivor's current view has, by its own certificates and commits.
+    pub fn timeout_max(&self) -> u64 {
+        let wait = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let qc_view = disk.highest_qc.rank().view.0;
+            wait(
+                &self.setup,
+                qc_view,
+                disk.committed_view(),
+                self.view(replica),
+            )
+        };
+        self.survivors().map(wait).max().unwrap_or(0)
+    }
+
+    pub fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
 
     pub fn survivors(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.replicas.len()).filter(|index| self.setup.survives(*index))
@@ -1166,6 +1213,17 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
+    }
+
+    /// The longest wait in force at any survivor, in nanoseconds.
+    pub fn current_wait(&self) -> u64 {
+        let of = |replica: usize| {
+            let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
+            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
+            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
+        };
+        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {

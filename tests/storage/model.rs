@@ -8,7 +8,7 @@ use hotstuff::algorithm::{
     Write, EPOCHS_KEPT,
 };
 use hotstuff::app::BlockTreeSnapshot;
-use hotstuff::block_tree::{BlockTree, BlockTreeReader, Unwritten};
+use hotstuff::block_tree::{BlockTree, BlockTreeReader, OpenOptions, StorageError, Unwritten};
 use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::*;
 
@@ -216,7 +216,7 @@ impl Model {
     }
 
     fn child(&self, chance: &mut Chance) -> Made {
-        let data = vec![self.view as u8; [0, 0, 1, 100, 5_000, 20_000][chance.below(6)]];
+        let data = vec![self.view as u8; [0, 1, 100, 5_000, 20_000, 50_000][chance.below(6)]];
         let updates = (0..chance.below(6)).map(|_| {
             let key = vec![b'a' + chance.below(4) as u8; [1, 1, 1, 400][chance.below(4)]];
             let bytes = [0, 1, 9, 3_000][chance.below(4)];
@@ -393,53 +393,101 @@ fn check_state(snapshot: &dyn BlockTreeSnapshot, state: &State) {
     }
 }
 
-/// Returns in which epoch it ended.
-fn run(seed: u64) -> usize {
-    let mut chance = Chance(seed);
-    let directory = tempfile::tempdir().unwrap();
-    let mut model = Model::new();
-    let (mut tree, durable): (BlockTree, Durable) = open(directory.path());
-    assert_eq!(durable, model.durable);
-    let mut reopened = 0;
-    for _ in 0..120 {
-        let mut next = model.clone();
+/// A tree and its model, and how often the tree had to be opened again.
+struct Run {
+    chance: Chance,
+    directory: tempfile::TempDir,
+    /// Of every other seed so small that it is used up.
+    map_bytes: u64,
+    model: Model,
+    crashes: u64,
+    full_maps: u64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        Run {
+            chance: Chance(seed),
+            directory: tempfile::tempdir().unwrap(),
+            map_bytes: if seed % 2 == 0 { 1 << 20 } else { 1 << 30 },
+            model: Model::new(),
+            crashes: 0,
+            full_maps: 0,
+        }
+    }
+
+    /// Opens the tree, which must be as the model says.
+    fn open(&self) -> BlockTree {
+        let options = OpenOptions {
+            map_bytes: self.map_bytes,
+            ..options(self.directory.path())
+        };
+        let (tree, durable) = BlockTree::open(&options, &genesis()).unwrap();
+        assert_eq!(durable, self.model.durable);
+        assert!(tree.warnings().is_empty());
+        tree
+    }
+
+    /// Some writes that fit, and the model after them.
+    fn next(&mut self) -> (Vec<Write>, Model) {
+        let mut next = self.model.clone();
         let mut writes = Vec::new();
-        for _ in 0..=chance.below(3) {
-            let more = next.writes(&mut chance);
+        for _ in 0..=self.chance.below(3) {
+            let more = next.writes(&mut self.chance);
             more.iter().for_each(|write| next.apply(write));
             writes.extend(more);
         }
-        if chance.one_in(12) {
-            // A crash before the transaction: nothing of it is there.
-            drop(tree);
-            let (again, durable) = open(directory.path());
-            assert_eq!(durable, model.durable, "seed {seed}");
-            tree = again;
-            reopened += 1;
-            continue;
-        }
-        tree.persist(&writes)
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        model = next;
-        if chance.one_in(4) {
-            model.check(&tree.reader());
-            model.check_unwritten(&mut chance, &tree.reader());
-        }
+        (writes, next)
     }
-    drop(tree);
-    let (tree, durable) = open(directory.path());
-    assert_eq!(durable, model.durable, "seed {seed}");
-    assert!(tree.warnings().is_empty());
-    model.check(&tree.reader());
-    assert!(
-        reopened > 0 && !model.chain.is_empty(),
-        "seed {seed} tests nothing"
-    );
-    model.epochs.len() - 1
+
+    /// One step: it is there as a whole, or not at all.
+    fn step(&mut self, mut tree: BlockTree) -> BlockTree {
+        let (writes, next) = self.next();
+        if self.chance.one_in(12) {
+            // A crash before the transaction.
+            drop(tree);
+            self.crashes += 1;
+            return self.open();
+        }
+        match tree.persist(&writes) {
+            Ok(()) => self.model = next,
+            Err(StorageError::MapFull { .. }) => {
+                drop(tree);
+                drop(self.open());
+                self.full_maps += 1;
+                self.map_bytes += 1 << 19;
+                tree = self.open();
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if self.chance.one_in(4) {
+            self.model.check(&tree.reader());
+            self.model.check_unwritten(&mut self.chance, &tree.reader());
+        }
+        tree
+    }
 }
 
 #[test]
 fn what_is_on_disk_is_what_was_written() {
-    let last_epoch = (0..40).map(run).max();
-    assert!(last_epoch > Some(EPOCHS_KEPT), "no epoch grew old");
+    let (mut full_maps, mut last_epoch) = (0, 0);
+    for seed in 0..40 {
+        println!("seed {seed}");
+        let mut run = Run::new(seed);
+        let mut tree = run.open();
+        for _ in 0..120 {
+            tree = run.step(tree);
+        }
+        drop(tree);
+        let tree = run.open();
+        run.model.check(&tree.reader());
+        assert!(
+            run.crashes > 0 && !run.model.chain.is_empty(),
+            "it tests nothing"
+        );
+        full_maps += run.full_maps;
+        last_epoch = last_epoch.max(run.model.epochs.len() - 1);
+    }
+    assert!(full_maps > 0, "no map was full");
+    assert!(last_epoch > EPOCHS_KEPT, "no epoch grew old");
 }

@@ -11,7 +11,7 @@ use crate::scenario::View;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaders {
     All,
-    /// Only validators with twins: an honest leader is never more dangerous than they are.
+    /// Only keys with twins: an honest leader is never more dangerous than they are.
     Twins,
 }
 
@@ -24,7 +24,7 @@ pub struct Shape {
 
 /// The choices that there are in each view, and what renaming makes of them.
 pub struct Space {
-    pub validators: usize,
+    pub keys: usize,
     pub twins: usize,
     pub sets_max: u8,
     partitions: Vec<Vec<u8>>,
@@ -43,16 +43,16 @@ struct Renaming {
 pub type Choices = Vec<u32>;
 
 impl Space {
-    /// Partitions have at most `sets_max` sets.
-    pub fn new(validators: usize, twins: usize, sets_max: u8) -> Space {
-        let partitions = partitions(validators + twins, sets_max);
+    /// Partitions have at most `sets_max` sets; the last `fixed` keys are not renamed.
+    pub fn new(keys: usize, twins: usize, fixed: usize, sets_max: u8) -> Space {
+        let partitions = partitions(keys + twins, sets_max);
         // By what they are when read as numbers.
-        let mut index = vec![0; usize::from(sets_max).pow((validators + twins) as u32)];
+        let mut index = vec![0; usize::from(sets_max).pow((keys + twins) as u32)];
         for (position, partition) in partitions.iter().enumerate() {
             index[read(partition, sets_max)] = position as u32;
         }
         let renaming = |to: Vec<usize>| {
-            let key = |instance: usize| match instance.checked_sub(validators) {
+            let key = |instance: usize| match instance.checked_sub(keys) {
                 Some(twin) => twin,
                 None => instance,
             };
@@ -64,21 +64,21 @@ impl Space {
             };
             Renaming {
                 partitions: partitions.iter().map(&mut renamed).collect(),
-                leaders: (0..validators).map(|leader| key(to[leader])).collect(),
+                leaders: (0..keys).map(|leader| key(to[leader])).collect(),
             }
         };
-        let renamings = renamings(validators, twins);
+        let renamings = renamings(keys, twins, fixed);
         let has_quorum = |partition: &Vec<u8>| {
             (0..sets_max).any(|set| {
-                let twin = |key: usize| key < twins && partition[validators + key] == set;
-                let keys = (0..validators).filter(|key| partition[*key] == set || twin(*key));
-                3 * keys.count() > 2 * validators
+                let twin = |key: usize| key < twins && partition[keys + key] == set;
+                let there = (0..keys).filter(|key| partition[*key] == set || twin(*key));
+                3 * there.count() > 2 * keys
             })
         };
         let with_quorum = (0..partitions.len()).filter(|i| has_quorum(&partitions[*i]));
         Space {
             with_quorum: with_quorum.map(|index| index as u32).collect(),
-            validators,
+            keys,
             twins,
             sets_max,
             renamings: renamings.into_iter().map(renaming).collect(),
@@ -88,7 +88,7 @@ impl Space {
 
     fn leaders(&self, shape: Shape) -> usize {
         match shape.leaders {
-            Leaders::All => self.validators,
+            Leaders::All => self.keys,
             Leaders::Twins => self.twins,
         }
     }
@@ -194,18 +194,19 @@ fn read(set_of: &[u8], base: u8) -> usize {
 }
 
 /// For each renaming, what becomes of each instance.
-fn renamings(validators: usize, twins: usize) -> Vec<Vec<usize>> {
+fn renamings(keys: usize, twins: usize, fixed: usize) -> Vec<Vec<usize>> {
     let mut all = Vec::new();
-    let honest: Vec<usize> = (twins..validators).collect();
+    let honest: Vec<usize> = (twins..keys - fixed).collect();
     for honest in orders(&honest) {
         for with_twin in orders(&(0..twins).collect::<Vec<_>>()) {
             for swaps in 0..1 << twins {
-                let copies = with_twin.iter().map(|twin| validators + twin);
+                let copies = with_twin.iter().map(|twin| keys + twin);
                 let firsts = with_twin.iter().chain(&honest).copied();
+                let firsts = firsts.chain(keys - fixed..keys);
                 let mut to: Vec<usize> = firsts.chain(copies).collect();
                 (0..twins)
                     .filter(|twin| swaps >> twin & 1 == 1)
-                    .for_each(|twin| to.swap(twin, validators + twin));
+                    .for_each(|twin| to.swap(twin, keys + twin));
                 all.push(to);
             }
         }
@@ -247,14 +248,15 @@ mod tests {
         assert_eq!(partitions(5, 5).len(), 52); // Bell
         assert_eq!(partitions(5, 2).len(), 16); // 2^4
         assert_eq!(partitions(9, 3).len(), 1 + 255 + 3_025); // Stirling
-        assert_eq!(renamings(4, 1).len(), 6 * 2);
-        assert_eq!(renamings(7, 2).len(), 120 * 2 * 4);
+        assert_eq!(renamings(4, 1, 0).len(), 6 * 2);
+        assert_eq!(renamings(7, 2, 0).len(), 120 * 2 * 4);
+        assert_eq!(renamings(8, 2, 2).len(), 24 * 2 * 4);
     }
 
     #[test]
     fn the_count_is_what_an_enumeration_finds() {
         for (twins, leaders) in [(1, Leaders::All), (2, Leaders::All), (2, Leaders::Twins)] {
-            let space = Space::new(4, twins, 2);
+            let space = Space::new(4, twins, 0, 2);
             let shape = Shape { leaders, ..SMALL };
             assert_eq!(
                 space.count(shape),
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_scenario_has_a_canonical_one_and_each_of_those_is_its_own() {
-        let space = Space::new(4, 1, 2);
+        let space = Space::new(4, 1, 0, 2);
         let all: BTreeSet<Choices> = space.all(SMALL).into_iter().collect();
         let mut rng = Rng::new(1);
         let drawn: Vec<Choices> = (0..20_000)

@@ -6,19 +6,29 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{Refusal, SignatureCheck, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, Config, Effect, Event, Input, Limits, Step, SyncConfig, To, VoteTo, Write,
+    Algorithm, Config, Durable, Effect, EpochRecord, Event, Input, Limits, Step, SyncConfig, To,
+    VoteTo, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
-use hotstuff::messages::{Message, SyncMessage, SyncRequest, SyncResponse};
+use hotstuff::messages::{Message, ProgressMessage, SyncMessage, SyncRequest, SyncResponse};
 use hotstuff::pacemaker::Pacemaker;
 use hotstuff::types::limits::BLOCKS_PER_RESPONSE_MAX;
 use hotstuff::types::{
     ChainId, ChainParameters, CommitRule, Epoch, Genesis, GenesisHash, Time, Validator,
-    ValidatorSet, ViewNumber,
+    ValidatorAddress, ValidatorSet, ValidatorSetUpdates, ViewNumber,
 };
 
 use crate::disk::SimDisk;
 use crate::keys::{address, SimSigner};
+
+/// The validators 0 to `count` - 1.
+pub fn equal_validators(count: usize) -> ValidatorSet {
+    let members = (0..count).map(|index| Validator {
+        address: address(index),
+        power: 1,
+    });
+    ValidatorSet::new(members).expect("a few equal validators")
+}
 
 /// What all instances of a chain have in common.
 #[derive(Clone)]
@@ -31,10 +41,18 @@ pub struct Chain {
     /// The wait of a view without back-off; what sync waits for is counted in it.
     base: Duration,
     check: SignatureCheck,
+    change: Option<Change>,
+}
+
+/// A change of the validator set, which whoever leads from this view of epoch 0 on proposes.
+#[derive(Clone)]
+pub struct Change {
+    pub from_view: u64,
+    pub updates: ValidatorSetUpdates,
 }
 
 impl Chain {
-    /// `validators` of equal power, by [`address`].
+    /// Of so many [`equal_validators`].
     pub fn new(
         validators: usize,
         commit_rule: CommitRule,
@@ -42,11 +60,7 @@ impl Chain {
         pacemaker: Arc<dyn Pacemaker>,
         check: SignatureCheck,
     ) -> Chain {
-        let members = (0..validators).map(|index| Validator {
-            address: address(index),
-            power: 1,
-        });
-        let validator_set = ValidatorSet::new(members).expect("a few equal validators");
+        let validator_set = equal_validators(validators);
         let parameters = ChainParameters {
             commit_rule,
             max_idle_ms: 0,
@@ -68,7 +82,12 @@ impl Chain {
             pacemaker,
             vote_to,
             check,
+            change: None,
         }
+    }
+
+    pub fn with_change(self, change: Option<Change>) -> Chain {
+        Chain { change, ..self }
     }
 
     fn config(&self, key: usize) -> Config {
@@ -106,18 +125,18 @@ pub struct Node {
     algorithm: Option<Algorithm>,
     pub disk: SimDisk,
     verifier: Verifier,
+    change: Option<Change>,
 }
 
 impl Node {
     pub fn start(chain: &Chain, index: usize, key: usize, now: Time) -> (Node, Vec<Spoken>) {
-        let mut verifier = Verifier::new(chain.genesis, chain.check);
-        verifier.learn(Epoch(0), chain.validator_set.clone());
         let mut node = Node {
             index,
             key,
             algorithm: None,
             disk: SimDisk::new(chain.genesis, chain.validator_set.clone()),
-            verifier,
+            verifier: Verifier::new(chain.genesis, chain.check),
+            change: chain.change.clone(),
         };
         let spoken = node.restart(chain, now);
         (node, spoken)
@@ -125,8 +144,21 @@ impl Node {
 
     /// Forgets all that is not on disk.
     pub fn restart(&mut self, chain: &Chain, now: Time) -> Vec<Spoken> {
-        let step = Algorithm::recover(chain.config(self.key), self.disk.durable(), now);
+        self.restart_from(chain, self.disk.durable(), now)
+    }
+
+    /// The same, from what a defect has made of the disk.
+    pub fn restart_from(&mut self, chain: &Chain, durable: Durable, now: Time) -> Vec<Spoken> {
+        for record in &durable.epochs {
+            self.learn(record);
+        }
+        let step = Algorithm::recover(chain.config(self.key), durable, now);
         self.finish(now, step)
+    }
+
+    fn learn(&mut self, record: &EpochRecord) {
+        self.verifier
+            .learn(record.epoch, record.validator_set.clone());
     }
 
     pub fn algorithm(&self) -> &Algorithm {
@@ -151,6 +183,9 @@ impl Node {
     ) -> Result<Vec<Spoken>, Refusal> {
         let from = address(from);
         let input = match message {
+            Message::Progress(message) if !self.verifier.knows(message.epoch()) => {
+                return Ok(self.hear_of_later_epoch(now, from, &message));
+            }
             Message::Progress(message) => Input::Progress {
                 from,
                 message: self.verifier.progress(message)?,
@@ -172,6 +207,24 @@ impl Node {
             }
         };
         Ok(self.take(now, input))
+    }
+
+    /// A message that nobody here can verify: what ends this epoch may be in it; the rest is lost.
+    fn hear_of_later_epoch(
+        &mut self,
+        now: Time,
+        from: ValidatorAddress,
+        message: &ProgressMessage,
+    ) -> Vec<Spoken> {
+        if message.epoch() <= self.algorithm().view().epoch {
+            return vec![]; // long past
+        }
+        let end = self.verifier.epoch_end(message);
+        let mut spoken = end.map_or(vec![], |message| {
+            self.take(now, Input::Progress { from, message })
+        });
+        spoken.extend(self.take(now, Input::LaterEpoch { peer: from }));
+        spoken
     }
 
     fn serve(&self, request: &SyncRequest) -> SyncResponse {
@@ -208,7 +261,8 @@ impl Node {
         let mut effects = step.take_effects();
         while !effects.is_empty() {
             for effect in effects {
-                step = step.then(now, self.answer(effect));
+                let epoch = step.algorithm().view().epoch;
+                step = step.then(now, self.answer(epoch, effect));
             }
             effects = step.take_effects();
         }
@@ -220,6 +274,11 @@ impl Node {
         };
         let disk = &self.disk;
         let dispatch = outbox.sign(Some(&signer), &mut |hash| disk.block(hash).cloned());
+        for event in &dispatch.events {
+            if let Event::EpochStarted(record) = event {
+                self.learn(record);
+            }
+        }
         let own = dispatch.inputs.iter().filter_map(|input| match input {
             Input::Progress { message, .. } => Some(Message::Progress(message.message().clone())),
             _ => None,
@@ -233,29 +292,36 @@ impl Node {
         dispatch.inputs.into()
     }
 
-    /// The app: every block is good, and no two instances make the same one.
-    fn answer(&self, effect: Effect) -> Input {
+    /// The app: every block is good, no two instances make the same one, and from some view of
+    /// epoch 0 on each changes the validator set.
+    fn answer(&self, epoch: Epoch, effect: Effect) -> Input {
+        let updates = |changes: bool| {
+            let change = self.change.as_ref().filter(|_| changes);
+            change.map(|change| change.updates.clone())
+        };
         match effect {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
             } => {
-                let data = [&[self.index as u8][..], &cur_view.0.to_le_bytes()].concat();
+                let from_view = self.change.as_ref().map_or(u64::MAX, |it| it.from_view);
+                let changes = epoch == Epoch(0) && cur_view.0 >= from_view;
+                let made_by = [u8::from(changes), self.index as u8];
                 Input::BlockProposed {
                     cur_view,
                     prev_block,
                     response: ProposeBlockResponse::Block {
-                        data,
+                        data: [&made_by[..], &cur_view.0.to_le_bytes()].concat(),
                         state_updates: None,
-                        validator_set_updates: None,
+                        validator_set_updates: updates(changes),
                     },
                 }
             }
-            Effect::ValidateBlock { hash, .. } => Input::BlockValidated {
+            Effect::ValidateBlock { hash, block, .. } => Input::BlockValidated {
                 block: hash,
                 response: ValidateBlockResponse::Valid {
                     state_updates: None,
-                    validator_set_updates: None,
+                    validator_set_updates: updates(block.data.first() == Some(&1)),
                 },
             },
         }

@@ -1,22 +1,26 @@
 //! One scenario, run against the real core under a virtual clock.
 //!
 //! What an instance sends while it is in view v reaches those of its set of v, a little later, and
-//! nobody else. After the scenario's last view everything reaches everybody, and every honest
-//! replica must commit [`TRAILING`] blocks more. Where a split leaves no quorum anywhere, nothing
-//! would ever happen again: when nothing has for a while, it is lifted until somebody moves on.
+//! nobody else. Once an honest replica has left the scenario's last view, everything reaches
+//! everybody, and every honest replica must commit [`TRAILING`] blocks more. Where a split leaves
+//! no quorum anywhere, nothing would ever happen again: when nothing has for a while, it is lifted
+//! until somebody moves on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotstuff::algorithm::verify::Refusal;
 use hotstuff::algorithm::{Input, To};
 use hotstuff::messages::Message;
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
-use hotstuff::types::{GenesisHash, Time, ValidatorAddress, ValidatorSet, ViewNumber};
+use hotstuff::types::{
+    Epoch, GenesisHash, Rank, Time, ValidatorAddress, ValidatorSet, ValidatorSetUpdate, ViewNumber,
+};
 
 use crate::invariants::Checker;
 use crate::keys::{address, check, index_of};
-use crate::node::{Chain, Node, Spoken};
+use crate::node::{equal_validators, Chain, Change, Node, Spoken};
 use crate::rng::{mix, Rng};
 use crate::scenario::Scenario;
 use crate::trace::{describe_message, describe_writes};
@@ -36,8 +40,12 @@ const STANDSTILL: u64 = 3 * 80 * MILLIS;
 /// More messages than any scenario needs: beyond it the replicas talk in circles.
 const MESSAGES_MAX: u64 = 200_000;
 
-/// The scenario's leaders, then round robin.
-struct Leaders(Vec<usize>);
+/// The scenario's leaders, where they are validators; else, and afterwards, round robin.
+struct Leaders {
+    scenario: Scenario,
+    /// The validators of epoch 0: by them the epochs are told apart.
+    first: ValidatorSet,
+}
 
 impl Pacemaker for Leaders {
     fn wait_timeout(
@@ -56,11 +64,13 @@ impl Pacemaker for Leaders {
     }
 
     fn view_leader(&self, validator_set: &ValidatorSet, cur_view: ViewNumber) -> ValidatorAddress {
-        let index = cur_view.0.checked_sub(1).map(|index| index as usize);
-        match index.and_then(|index| self.0.get(index)) {
-            Some(leader) => address(*leader),
-            None => WAITS.view_leader(validator_set, cur_view),
-        }
+        let epoch = Epoch(u64::from(*validator_set != self.first));
+        let view = cur_view;
+        let named = self.scenario.view(Rank { epoch, view });
+        let named = named.map(|view| address(view.leader));
+        named
+            .filter(|leader| validator_set.contains(leader))
+            .unwrap_or_else(|| WAITS.view_leader(validator_set, cur_view))
     }
 }
 
@@ -85,9 +95,31 @@ pub fn run(scenario: &Scenario, verbose: bool) -> Outcome {
             let at = world.now as f64 / MILLIS as f64;
             format!("{} at {at} ms: {}", violation.rule, violation.text)
         }),
-        trailing_views: world.honest_view_max().saturating_sub(world.healed_view),
+        trailing_views: world.views_since(world.healed_view),
         early_commits: world.healed_height.unwrap_or(0),
     }
+}
+
+fn chain(scenario: &Scenario) -> Chain {
+    let (validators, rule, vote_to) = (scenario.validators, scenario.rule, scenario.vote_to);
+    let pacemaker = Arc::new(Leaders {
+        scenario: scenario.clone(),
+        first: equal_validators(validators),
+    });
+    let chain = Chain::new(validators, rule, vote_to, pacemaker, check);
+    let change = scenario.change.map(|change| {
+        let update = |key, power| ValidatorSetUpdate {
+            validator: address(key),
+            power,
+        };
+        let leaves = change.leaves.map(|key| update(key, 0));
+        let joins = change.joins.then(|| update(validators, 1));
+        Change {
+            from_view: change.from_view,
+            updates: leaves.into_iter().chain(joins).collect(),
+        }
+    });
+    chain.with_change(change)
 }
 
 struct World {
@@ -101,29 +133,22 @@ struct World {
     queue: BTreeMap<(u64, u64), (usize, usize, Arc<Message>)>,
     rng: Rng,
     /// The highest view of each instance so far, and when the last one rose.
-    views: Vec<u64>,
+    views: Vec<Rank>,
     moved_at: u64,
     /// The highest honest view, and the greatest honest height, when all honest replicas had left
     /// the scenario.
-    healed_view: u64,
+    healed_view: Rank,
     healed_height: Option<u64>,
     verbose: bool,
 }
 
 impl World {
     fn new(scenario: Scenario, verbose: bool) -> World {
-        let leaders = scenario.views.iter().map(|view| view.leader).collect();
-        let pacemaker = Arc::new(Leaders(leaders));
-        let (validators, instances) = (scenario.validators, scenario.instances());
-        let chain = Chain::new(
-            validators,
-            scenario.rule,
-            scenario.vote_to,
-            pacemaker,
-            check,
-        );
+        let instances = scenario.instances();
+        let chain = chain(&scenario);
         let correct = (0..instances).map(|i| scenario.is_honest(i)).collect();
-        let powers = vec![1; validators];
+        let power = |index| u64::from(index < scenario.validators);
+        let powers = (0..instances).map(power).collect();
         // The delays belong to the scenario: its text replays them.
         let seed = scenario.to_string();
         let seed = seed.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)));
@@ -135,9 +160,9 @@ impl World {
             sequence: 0,
             queue: BTreeMap::new(),
             rng: Rng::new(seed),
-            views: vec![0; instances],
+            views: vec![Rank::default(); instances],
             moved_at: 0,
-            healed_view: 0,
+            healed_view: Rank::default(),
             healed_height: None,
             scenario,
             verbose,
@@ -175,7 +200,7 @@ impl World {
 
     /// Every honest replica has its trailing commits.
     fn is_done(&mut self) -> bool {
-        let last = self.scenario.views.len() as u64;
+        let last = self.scenario.last();
         let honest = self.scenario.honest();
         if self.healed_height.is_none() && honest.clone().all(|i| self.views[i] > last) {
             self.healed_view = self.honest_view_max();
@@ -190,11 +215,18 @@ impl World {
     }
 
     /// Each rotation has three honest leaders in a row, and so commits at least the block of the
-    /// first; one rotation more to meet, one to finish.
+    /// first; one rotation more to meet, one to finish. A change of the validators comes in time,
+    /// too, once the views that stand in its way are over.
     fn bounds(&mut self) {
-        let views_max = (TRAILING + 2) * self.scenario.validators as u64;
-        let views = self.honest_view_max() - self.healed_view.min(self.honest_view_max());
-        if self.healed_height.is_some() && views > views_max {
+        let views_max = (TRAILING + 2) * self.scenario.keys() as u64;
+        let views = match self.healed_height {
+            Some(_) => self.views_since(self.healed_view),
+            None => self.views_since(Rank {
+                view: ViewNumber(self.scenario.views.len() as u64),
+                ..Rank::default()
+            }),
+        };
+        if views > views_max {
             let heights: Vec<u64> = self.nodes.iter().map(|node| node.disk.height()).collect();
             let text = format!("heights {heights:?} after {views} views, of {views_max} allowed");
             self.checker.broken("trailing-commits", text);
@@ -205,7 +237,16 @@ impl World {
         }
     }
 
-    fn honest_view_max(&self) -> u64 {
+    /// Views that the first of the honest replicas has entered since, in the same epoch.
+    fn views_since(&self, rank: Rank) -> u64 {
+        let highest = self.honest_view_max();
+        match highest.epoch == rank.epoch {
+            true => highest.view.0.saturating_sub(rank.view.0),
+            false => 0,
+        }
+    }
+
+    fn honest_view_max(&self) -> Rank {
         let honest = self.scenario.honest();
         honest
             .map(|i| self.views[i])
@@ -221,6 +262,7 @@ impl World {
         }
         match self.nodes[to].hear(Time(self.now), key, Arc::unwrap_or_clone(message)) {
             Ok(spoken) => self.hear_out(to, spoken),
+            Err(Refusal::UnknownEpoch) => {} // whose certificate may be out of sight
             Err(refusal) => {
                 let text = format!("{to} refuses a message of {from}: {refusal}");
                 self.checker.broken("messages-verify", text);
@@ -231,7 +273,7 @@ impl World {
     /// Judges what an instance has written and said, and sends it on its way.
     fn hear_out(&mut self, index: usize, spoken: Vec<Spoken>) {
         let node = &self.nodes[index];
-        let view = node.algorithm().view().view.0;
+        let view = node.algorithm().view();
         if view > self.views[index] {
             self.views[index] = view;
             self.moved_at = self.now;
@@ -296,9 +338,10 @@ impl World {
     }
 
     fn is_heard(&self, from: usize, to: usize) -> bool {
-        let view = self.nodes[from].algorithm().view().view.0;
-        let is_lifted = self.now - self.moved_at > STANDSTILL;
-        match self.scenario.views.get(view as usize - 1) {
+        let view = self.nodes[from].algorithm().view();
+        let is_over = self.honest_view_max() > self.scenario.last();
+        let is_lifted = is_over || self.now - self.moved_at > STANDSTILL;
+        match self.scenario.view(view) {
             Some(view) => is_lifted || view.set_of[from] == view.set_of[to],
             None => true,
         }
@@ -307,7 +350,8 @@ impl World {
     fn say(&self, index: usize, text: impl FnOnce() -> String) {
         if self.verbose {
             let (at, view) = (self.now as f64 / MILLIS as f64, self.views[index]);
-            println!("{at:>10.3} ms  {index} @{view:<3} {}", text());
+            let Rank { epoch, view } = view;
+            println!("{at:>10.3} ms  {index} @{epoch}.{view:<3} {}", text());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A running replica whose filter is fed with anything: it goes on. The input is a sequence of
 //! messages, each with its sender and its length.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -83,20 +84,29 @@ pub fn replica() -> &'static Replica {
     replica
 }
 
+/// Another one each time: who sends nonsense is soon muted.
+fn stranger() -> ValidatorAddress {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+    ValidatorAddress(std::array::from_fn(|at| number[at % 8]))
+}
+
 pub fn filter(bytes: &[u8]) {
     let replica = replica();
     let mut bytes = Bytes(bytes);
     while !bytes.is_empty() {
         let from = match usize::from(bytes.byte() % 8) {
             validator @ 0..=3 => keys()[validator].address(),
-            stranger => ValidatorAddress([stranger as u8; 32]),
+            _ => stranger(),
         };
         let length = usize::from(bytes.number());
         let message = bytes.take(length);
-        match replica.deliver(from, message) {
-            Ok(()) => (),
-            Err(ReplicaError::WouldBlock) => std::thread::yield_now(),
-            Err(error) => panic!("{error}"),
+        loop {
+            match replica.deliver(from, message) {
+                Ok(()) => break,
+                Err(ReplicaError::WouldBlock) => std::thread::yield_now(), // it is being read
+                Err(error) => panic!("{error}"),
+            }
         }
     }
     assert!(

@@ -13,24 +13,54 @@ use super::Bytes;
 /// What one input may do: enough for some rotations.
 const MOVES_MAX: usize = 400;
 
-/// Any moves.
 pub fn step(bytes: &[u8]) {
-    play(bytes, |node, bytes| any_move(node, bytes));
+    any(bytes);
+}
+
+pub fn sync(bytes: &[u8]) {
+    answers(bytes);
+}
+
+/// Any moves; the height that they lead to.
+pub fn any(bytes: &[u8]) -> BlockHeight {
+    let mut next = 0;
+    play(bytes, |node, bytes| match bytes.byte() % 4 {
+        0 => hear_on(node, &mut next, bytes),
+        _ => any_move(node, bytes),
+    })
 }
 
 /// Answers to sync requests above all.
-pub fn sync(bytes: &[u8]) {
-    play(bytes, |node, bytes| match bytes.byte() % 4 {
-        0 => any_move(node, bytes),
-        1 => node.expire(),
-        _ => {
+pub fn answers(bytes: &[u8]) -> BlockHeight {
+    let mut next = 0;
+    play(bytes, |node, bytes| match bytes.byte() % 8 {
+        0 => hear_on(node, &mut next, bytes),
+        1 => any_move(node, bytes),
+        2 => node.expire(),
+        3 => while node.answer() {},
+        4 => {
             let (from, message) = &recorded()[answer(bytes.byte())];
             node.receive(*from, mutilate(message, bytes));
         }
-    });
+        _ => {
+            let (from, message) = recorded()[answer(bytes.byte())].clone();
+            node.receive(from, message);
+        }
+    })
 }
 
-fn play(bytes: &[u8], mut make_move: impl FnMut(&mut Node, &mut Bytes<'_>)) {
+/// The honest messages in their order, and an honest app.
+fn hear_on(node: &mut Node, next: &mut usize, bytes: &mut Bytes<'_>) {
+    for _ in 0..bytes.byte() % 16 {
+        if let Some((from, message)) = recorded().get(*next).cloned() {
+            node.receive(from, message);
+            while node.answer() {}
+            *next += 1;
+        }
+    }
+}
+
+fn play(bytes: &[u8], mut make_move: impl FnMut(&mut Node, &mut Bytes<'_>)) -> BlockHeight {
     let mut bytes = Bytes(bytes);
     let mut node = Node::new(ME);
     let mut height = BlockHeight(0);
@@ -44,6 +74,7 @@ fn play(bytes: &[u8], mut make_move: impl FnMut(&mut Node, &mut Bytes<'_>)) {
         assert!(committed >= height, "{committed} after {height}");
         height = committed;
     }
+    height
 }
 
 /// The place of a recorded answer.

@@ -4,6 +4,7 @@
 //! The first is the replica under test. The last one's key is the fuzzer's: it may sign what it
 //! likes. The two others have said what they have said, and say nothing else.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -82,6 +83,25 @@ impl Persist for Disk {
     }
 }
 
+type Checked = BTreeMap<(ValidatorAddress, StatementDigest, Signature), bool>;
+
+/// Signatures that are remembered; then all are forgotten.
+const CHECKED_MAX: usize = 100_000;
+
+/// Ed25519, each signature once: the honest ones come back in every input.
+fn check(signer: &ValidatorAddress, digest: &StatementDigest, signature: &Signature) -> bool {
+    thread_local!(static CHECKED: RefCell<Checked> = RefCell::default());
+    CHECKED.with_borrow_mut(|checked| {
+        if checked.len() >= CHECKED_MAX {
+            checked.clear();
+        }
+        let key = (*signer, *digest, *signature);
+        *checked
+            .entry(key)
+            .or_insert_with(|| ed25519(signer, digest, signature))
+    })
+}
+
 /// One validator.
 pub struct Node {
     index: usize,
@@ -99,7 +119,7 @@ impl Node {
     pub fn new(index: usize) -> Node {
         let genesis = genesis();
         let hash = genesis.hash();
-        let mut verifier = Verifier::new(hash, ed25519);
+        let mut verifier = Verifier::new(hash, check);
         verifier.learn(Epoch(0), genesis.validator_set.clone());
         let durable = Durable {
             voting_record: VotingRecord::default(),

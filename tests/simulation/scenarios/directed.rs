@@ -8,7 +8,7 @@ use hotstuff::types::CommitRule;
 use crate::actors::Behaviour;
 use crate::case::{expect_good, guarded, heal_and_progress, outcome, Outcome};
 use crate::disk::Failure;
-use crate::faults::{CrashPoint, Fault, Kind};
+use crate::faults::{CrashPoint, Fault, Kind, Moment};
 use crate::network::{Conditions, Cut};
 use crate::progress::{bound, leader};
 use crate::rng::Rng;
@@ -359,6 +359,52 @@ fn every_crash_point() {
         world.run_until(world.setup.heal_at);
         heal_and_progress(world);
     });
+}
+
+/// The same, in each kind of step: of four replicas one is dead, and the others die once each, at
+/// this point of their next step of this kind.
+#[test]
+fn every_crash_point_of_every_kind_of_step() {
+    let points = [
+        CrashPoint::BeforeWrite,
+        CrashPoint::AfterWrite,
+        CrashPoint::WhileSending,
+        CrashPoint::Disk(Failure::Before),
+        CrashPoint::Disk(Failure::After),
+    ];
+    let moments = [
+        Moment::Votes,
+        Moment::TimesOut,
+        Moment::Proposes,
+        Moment::RaisesQc,
+        Moment::KeepsTc,
+        Moment::Inserts,
+        Moment::Commits,
+    ];
+    let setup = |seed, rule, vote_to| {
+        let mut setup = four(seed, rule, vote_to);
+        setup.faults = vec![(500 * MILLIS, Fault::Die { replica: 3 })];
+        setup
+    };
+    for (point, moment) in points
+        .iter()
+        .flat_map(|point| moments.map(|moment| (*point, moment)))
+    {
+        for_all(1, setup, |world| {
+            world.run_until(1_000 * MILLIS);
+            for replica in 0..3 {
+                world.crash_in(replica, point, moment, 50 * MILLIS);
+            }
+            let late = world.run_while(world.now + 600_000 * MILLIS, World::crashes_wait);
+            if late {
+                let text = format!("at {point:?} of a step that {moment:?}");
+                world.checker.broken("the-crash-comes", text);
+            }
+            heal_and_progress(world);
+            let kind = point.kind();
+            assert!(world.counts.of(kind) >= 3, "{point:?}, {moment:?}");
+        });
+    }
 }
 
 /// A replica that was cut off for hundreds of blocks catches up, and a listener that never votes.

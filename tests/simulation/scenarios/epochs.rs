@@ -28,7 +28,7 @@ fn changing(
         updates: updates.to_vec(),
     };
     setup.changes = changes.iter().map(change).collect();
-    setup.heal_at = 10 * SECONDS;
+    setup.heal_at = 6 * SECONDS;
     setup
 }
 
@@ -101,7 +101,7 @@ fn one_of_four_is_dead_in_the_old_set_and_one_in_the_new() {
         ];
         setup
     };
-    for_all(16, setup, expect_changes);
+    for_all(8, setup, expect_changes);
 }
 
 /// A crash at each point, of each replica, around the phases of a change.
@@ -130,7 +130,7 @@ fn crash_points_across_the_phases() {
         setup.faults.sort_by_key(|(at, _)| *at);
         setup
     };
-    for_all(24, setup, expect_changes);
+    for_all(8, setup, expect_changes);
 }
 
 /// One old validator hears nothing while the set changes under it. It must not freeze: whoever has

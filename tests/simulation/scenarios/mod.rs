@@ -1,5 +1,6 @@
 //! The tests: directed ones, each a short story, and random ones by the seed.
 
+mod apart;
 mod budget;
 mod directed;
 mod epochs;

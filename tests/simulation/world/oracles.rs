@@ -45,6 +45,17 @@ fn a_write_that_means_nothing() {
 }
 
 #[test]
+fn a_command_that_is_committed_twice() {
+    let mut world = world();
+    let committed = world.next_command;
+    world
+        .done
+        .extend((committed..committed + 100).map(|command| (command, 1)));
+    world.run_until(2_000 * MILLIS);
+    assert_eq!(broken(&world), ["each-command-once"]);
+}
+
+#[test]
 fn a_timer_that_stands_still() {
     let mut setup = calm(1);
     (setup.base_ms, setup.max_ms, setup.max_idle_ms) = (0, 0, 0);
