@@ -51,8 +51,8 @@
 //! and after a silence, or a peer's word of a later epoch, for what is new. An answer is kept only
 //! if its blocks link up from what was asked to a certified block. Where it updates the set, the
 //! Commit QC under the next block is verified, and the rest is judged by the new set (`verify.rs`).
-//! While an answer is judged, the next range is on its way, but never beyond an update. A peer whose
-//! answer is wrong, missing or next to nothing waits for its turn.
+//! While an answer is judged, the next range is on its way, but never beyond an update. A peer
+//! whose answer is wrong, missing or next to nothing waits for its turn.
 //!
 //! **Recovery** (`state.rs`): return to the view after the highest certificate of the current
 //! epoch, and say again what is recorded of it: vote, time-out, proposal or nudge.

@@ -45,8 +45,8 @@ pub(super) struct Sync {
     /// Who spoke of it, and so may have it.
     hint: Option<ValidatorAddress>,
     in_flight: Option<InFlight>,
-    /// Where the last answer was cut short: the next question goes on from there, while that block
-    /// is known, or being judged.
+    /// Where the last answer ended, if it did not hold what is wanted: the next question goes on
+    /// from there, while that block is known, or being judged.
     cursor: Option<BlockHash>,
     /// What was fetched and not yet judged, parents first; its end is certified.
     fetched: VecDeque<(BlockHash, Block)>,
@@ -253,8 +253,8 @@ impl Sync {
 }
 
 impl Algorithm {
-    /// Asks a peer, if something is wanted and nothing is on its way: while what came is judged, for
-    /// what follows it.
+    /// Asks a peer, if something is wanted and nothing is on its way; while what came is judged,
+    /// for what follows it.
     pub(super) fn try_sync(&mut self) {
         let head = self.tree.head().rank;
         if let Some((rank, hash)) = self.sync.wanted {
@@ -381,7 +381,7 @@ impl Algorithm {
     /// When to ask, if nothing is on its way.
     fn sync_due(&self) -> Time {
         let due = match self.sync.wanted {
-            _ if self.sync.cursor.is_some() => Time(0),
+            Some(_) if self.sync.cursor.is_some() => Time(0),
             Some(_) => self
                 .sync
                 .wanted_since
@@ -435,87 +435,94 @@ impl Algorithm {
     /// asked for to a block that is certified: a quorum has then checked all that lies between, and
     /// their hashes cover it.
     pub(super) fn on_synced(&mut self, from: ValidatorAddress, response: SyncResponse) {
-        let Some(in_flight) = self
-            .sync
-            .in_flight
-            .filter(|in_flight| in_flight.peer == from)
-        else {
+        let in_flight = self.sync.in_flight.filter(|it| it.peer == from);
+        let Some(InFlight { request, .. }) = in_flight else {
             return; // nobody asked
         };
-        let InFlight { request, .. } = in_flight;
+        for qc in &response.tail_qcs {
+            self.on_qc(qc, from);
+        }
+        if response.highest_committed_block != request.highest_committed_block {
+            return; // late, or sent twice: the answer to this question may still come
+        }
+        match self.check_answer(&request, response) {
+            Ok(Some(blocks)) => self.take_answer(from, &request, blocks),
+            Ok(None) => {} // late: it leads to what was wanted then, and only the asker can prove
+            Err(why) => self.fail_sync(from, why),
+        }
+    }
+
+    /// The blocks of an answer with their hashes; `None` if nothing here certifies the last.
+    fn check_answer(
+        &self,
+        request: &SyncRequest,
+        response: SyncResponse,
+    ) -> Result<Option<VecDeque<(BlockHash, Block)>>, &'static str> {
         let SyncResponse {
             highest_committed_block,
             blocks,
             tail_qcs,
         } = response;
-        for qc in &tail_qcs {
-            self.on_qc(qc, from);
-        }
-        if highest_committed_block != request.highest_committed_block {
-            return; // late, or sent twice: the answer to this question may still come
-        }
         if blocks.len() > request.limit as usize {
-            self.fail_sync(from, "it holds more blocks than were asked for");
-            return;
+            return Err("it holds more blocks than were asked for");
         }
+        if blocks.is_empty() && request.wanted.is_some() {
+            return Err("it does not have the block either");
+        }
+        let hashed = linked(&self.config.genesis, highest_committed_block, blocks)
+            .ok_or("its blocks do not link up")?;
         let is_certified = |hash: &BlockHash| {
             tail_qcs.iter().any(|qc| qc.block_hash == *hash)
                 || self.highest_qc.block_hash == *hash
                 || request.wanted == Some(*hash) // perhaps it has come by itself in the meantime
         };
-        let Some(hashed) = linked(
-            &self.config.genesis,
-            request.highest_committed_block,
-            blocks,
-        ) else {
-            self.fail_sync(from, "its blocks do not link up");
-            return;
-        };
         if hashed.back().is_some_and(|(hash, _)| !is_certified(hash)) {
-            if tail_qcs.is_empty() {
-                return; // late: it leads to what was wanted then, and only the asker can prove
-            }
-            self.fail_sync(from, "its last block is not certified");
-            return;
+            return match tail_qcs.is_empty() {
+                true => Ok(None),
+                false => Err("its last block is not certified"),
+            };
         }
-        let head = self.tree.head().height;
-        let end = hashed.back().map(|(hash, _)| *hash);
-        let is_found = request
-            .wanted
-            .is_some_and(|wanted| hashed.iter().any(|(hash, _)| *hash == wanted));
-        let is_full = self.is_full(&hashed, &request);
-        // What follows an update is judged by a set that only the update shows: it is asked for
-        // together with it, unless it is committed by then.
-        let last = hashed.back().map(|(_, block)| &block.header);
-        let ends_in_updates = last.is_some_and(|last| last.validator_set_updates.is_some());
-        let is_new = |(hash, block): &(BlockHash, Block)| {
-            block.header.height > head && !self.tree.knows(hash)
-        };
-        let fetched: VecDeque<_> = hashed.into_iter().filter(is_new).collect();
         let is_known = |hash: &BlockHash| {
             self.tree.knows(hash) || self.unjudged().last().is_some_and(|(last, _)| last == hash)
         };
-        let joins = fetched
-            .front()
-            .is_none_or(|(_, block)| is_known(&block.header.parent()));
-        if !joins {
-            self.fail_sync(from, "its blocks do not continue the chain");
-        } else if end.is_none() && request.wanted.is_some() {
-            self.fail_sync(from, "it does not have the block either");
+        match hashed.iter().find(|block| self.is_new(block)) {
+            Some((_, first)) if !is_known(&first.header.parent()) => {
+                Err("its blocks do not continue the chain")
+            }
+            _ => Ok(Some(hashed)),
+        }
+    }
+
+    fn is_new(&self, (hash, block): &(BlockHash, Block)) -> bool {
+        block.header.height > self.tree.head().height && !self.tree.knows(hash)
+    }
+
+    /// Takes the blocks of an answer to be judged.
+    fn take_answer(
+        &mut self,
+        from: ValidatorAddress,
+        request: &SyncRequest,
+        blocks: VecDeque<(BlockHash, Block)>,
+    ) {
+        let is_wanted = |(hash, _): &(BlockHash, Block)| request.wanted == Some(*hash);
+        let is_found = blocks.iter().any(is_wanted);
+        let is_full = self.is_full(&blocks, request);
+        // What follows an update is judged by a set that only the update shows: it is asked for
+        // together with it, unless it is committed by then.
+        let is_update = |block: &Block| block.header.validator_set_updates.is_some();
+        let end = blocks.back().filter(|(_, block)| !is_update(block));
+        self.sync.in_flight = None;
+        self.sync.cursor = end.map(|(hash, _)| *hash).filter(|_| !is_found);
+        let fetched: VecDeque<_> = blocks.into_iter().filter(|it| self.is_new(it)).collect();
+        if !fetched.is_empty() && !is_found {
+            self.sync.quiet_since = None; // there may be more, although nobody speaks of it
+        }
+        self.sync.fetched.extend(fetched);
+        if is_full || is_found || request.wanted.is_none() {
+            self.sync.back_off.remove(&from);
+            self.sync.hint = Some(from);
         } else {
-            self.sync.in_flight = None;
-            let is_cut = !is_found && (is_full || request.wanted.is_some());
-            self.sync.cursor = end.filter(|_| is_cut && !ends_in_updates);
-            if !fetched.is_empty() {
-                self.sync.quiet_since = None; // there may be more, although nobody speaks of it
-            }
-            self.sync.fetched.extend(fetched);
-            if is_full || is_found || request.wanted.is_none() {
-                self.sync.back_off.remove(&from);
-                self.sync.hint = Some(from);
-            } else {
-                self.sync.pass_over(from, self.now);
-            }
+            self.sync.pass_over(from, self.now);
         }
     }
 

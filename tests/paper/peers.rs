@@ -1,4 +1,4 @@
-//! What other implementations have been seen to get wrong; `tests/rules.txt` names the test of each.
+//! What other implementations have been seen to get wrong; `tests/rules.txt` names each test.
 
 use std::time::Duration;
 

@@ -328,9 +328,22 @@ fn beyond_an_update_nothing_is_asked_for_ahead() {
     let mut chain = chain(&f, 3, LARGE);
     let justify = f.qc_of(&chain[2]);
     let updates = f.updates(&[(1, 5)]);
-    chain.push(f.block_with(4, 4, &justify, &[4; LARGE], Some(updates)));
+    chain.push(f.block_with(4, 4, &justify, Some(updates)));
     let (peer, asked) = opening(&f);
     let outcome = f.synced(peer, answer(&f, &asked, &chain));
     assert_eq!(outcome.effects.len(), 1, "the first is being judged");
     assert!(!fails(&outcome) && outcome.requests().is_empty());
+}
+
+/// The limit of the server's answers may be less than what is pending here.
+#[test]
+fn an_answer_of_known_blocks_is_gone_on_from() {
+    let mut f = Fixture::new();
+    let (peer, asked) = opening(&f);
+    let chain = f.chain(&[1, 3, 5]); // gaps: nothing is committed
+    chain.iter().for_each(|block| drop(f.follow(block)));
+    assert_eq!(asked.highest_committed_block, f.hash().as_block_hash());
+    f.synced(peer, answer(&f, &asked, &chain[..2]));
+    let (_, asked) = until_asked(&mut f);
+    assert_eq!(asked.highest_committed_block, hash(&f, &chain[1]));
 }

@@ -117,7 +117,7 @@ fn who_was_cut_off_finds_back_without_asking_by_the_clock() {
     let updates: [(u64, &[(usize, u64)]); 2] = [(10, &[(1, 2)]), (20, &[(1, 1)])];
     let mut cluster = Cluster::with_updates(4, 4, &updates);
     cluster.base_ms = 100;
-    cluster.sync_interval = Duration::from_secs(600); // who waits for it waits too long
+    cluster.sync.interval = Duration::from_secs(600); // who waits for it waits too long
     let cluster = cluster.start_all();
     cluster.give_work(0, 5);
     cluster.await_count(5);

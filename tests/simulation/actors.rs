@@ -461,7 +461,10 @@ impl Actor {
                 .blocks
                 .iter_mut()
                 .for_each(|b| b.data = Data::empty()),
-            10 => response.blocks = response.blocks.repeat(20),
+            10 => {
+                let blocks = response.blocks.clone();
+                (0..20).for_each(|_| response.blocks.extend_from_slice(&blocks));
+            }
             // The truth, a block at a time.
             _ => {
                 if let [_, next, ..] = &response.blocks[..] {

@@ -108,7 +108,6 @@ struct Replica {
 /// When a correct replica committed: for tests that count.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
-    pub at: u64,
     pub replica: usize,
     /// Of the certificate that made it final.
     pub view: u64,
@@ -651,7 +650,6 @@ impl World {
                 count_change(&mut self.changed, &mut self.counts, &replica.disk, record);
             }
             self.commits.push(Commit {
-                at: self.now,
                 replica: index,
                 view,
             });
@@ -1113,17 +1111,14 @@ impl World {
 
     // --- what tests ask ---
 
-    /// The longest wait that a survivor's current view has, by its own certificates and commits.
+    /// The longest wait that a survivor's view has, by its own certificates and commits; while the
+    /// validators do not change.
     pub fn timeout_max(&self) -> u64 {
         let wait = |replica: usize| {
             let disk = &self.replicas[replica].disk;
             let qc_view = disk.highest_qc.rank().view.0;
-            wait(
-                &self.setup,
-                qc_view,
-                disk.committed_view(),
-                self.view(replica),
-            )
+            let (n, commit_view) = (self.setup.powers.len() as u64, disk.committed_view());
+            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
         };
         self.survivors().map(wait).max().unwrap_or(0)
     }

@@ -1,6 +1,6 @@
-//! After healing: every correct replica commits within three current time-outs and ten message
-//! delays, from views up to 1,000 apart. The current time-out is the longest wait in force among
-//! the correct replicas at the moment of healing; the delay is the longest of the healed network.
+//! After healing every correct replica commits within three current time-outs and ten message
+//! delays, from views up to 1,000 apart, with four, seven and ten replicas: cut off one after the
+//! other, or each with another certificate of time-outs.
 
 use hotstuff::algorithm::{VoteTo, Write};
 use hotstuff::types::{
