@@ -345,7 +345,7 @@ fn fatal(event: &Event) -> Option<String> {
         } => Some(format!(
             "the app calls the committed block {block} at height {height} invalid: this replica's \
              app and the others' are not the same function. Compare their versions; then start \
-             with an empty directory and the right one"
+             the right one in a new directory, with a new key or as a listener"
         )),
         _ => None,
     }

@@ -16,6 +16,7 @@ use hotstuff::algorithm::{
     SyncConfig, To, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
+use hotstuff::evidence::EvidenceKind;
 use hotstuff::messages::{
     Certificate, Message, ProgressMessage, SyncMessage, SyncRequest, SyncResponse,
 };
@@ -1133,6 +1134,14 @@ impl World {
         self.replicas[replica].disk.height()
     }
 
+    /// Of which offences a replica keeps evidence, and by whom.
+    pub fn convicted(&self, replica: usize) -> Vec<(usize, EvidenceKind)> {
+        let offences = self.replicas[replica].disk.durable().offences.into_iter();
+        offences
+            .map(|offence| (index_of(&offence.validator), offence.kind))
+            .collect()
+    }
+
     pub fn height_min(&self) -> u64 {
         self.survivors()
             .map(|replica| self.height(replica))
@@ -1307,6 +1316,7 @@ fn write_digest(write: &Write) -> u64 {
         Write::CommitBlock { hash, height } => mix(7 ^ (height.0 << 8)) ^ word(&hash.0),
         Write::DropBlock { hash } => mix(8) ^ word(&hash.0),
         Write::ChangeEpoch(record) => mix(9 ^ (record.epoch.0 << 8)),
+        Write::KeepEvidence(evidence) => mix(10) ^ word(&evidence.validator.0),
     }
 }
 

@@ -96,7 +96,7 @@ fn expect_a_commit_in_each_rotation_of(world: &mut World, first_view: u64, who: 
 }
 
 /// Runs until every survivor is in `view`, which it must reach in a virtual hour.
-fn run_to_view(world: &mut World, view: u64) {
+pub fn run_to_view(world: &mut World, view: u64) {
     let behind = |world: &World| world.survivors().any(|replica| world.view(replica) < view);
     let late = world.run_while(world.now + 3_600_000 * MILLIS, behind);
     if late {
