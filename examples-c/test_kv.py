@@ -194,7 +194,7 @@ class CommandLine(unittest.TestCase):
                      "client_listen view_timeout_ms max_view_timeout_ms max_idle_ms commit_rule vote_to map_bytes "
                      "block_bytes_max block_commands_max pool_commands_max pool_bytes_max commit_timeout_ms "
                      "connections_max client_idle_ms max_listeners validator peer option.NAME SET DEL GET VALIDATOR "
-                     "OPEN HASH STATUS QUIT").split():
+                     "OPEN HASH EVIDENCE STATUS QUIT").split():
             self.assertIn(word, done.stdout)
 
     def test_wrong_usage_says_what_and_exits_with_2(self):
@@ -648,6 +648,13 @@ class Validators(WithCluster):
         self.assertRegex(c.ask(f"VALIDATOR {self.own} 0"), "^ERR refused")
         self.assertRegex(c.ask(f"VALIDATOR {ADDRESS} {2 ** 64 - 1}"), "^ERR refused")
         self.ok(c.ask("SET still here"))
+
+    def test_nobody_has_lied(self):
+        c = self.connect()
+        self.assertRegex(c.ask("EVIDENCE 0"), "^ERR notfound")
+        for request in ("EVIDENCE", "EVIDENCE x", "EVIDENCE -1", "EVIDENCE 99999999999999999999"):
+            with self.subTest(request=request):
+                self.assertRegex(c.ask(request), "^ERR syntax ")
 
     def test_bad_requests(self):
         c = self.connect()
