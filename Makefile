@@ -9,8 +9,8 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim bugs coverage twins exhaust bench \
-	crash fuzz lint clean FORCE
+.PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust \
+	bench crash fuzz lint clean FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
+	@echo 'make schedules         1,000 random schedules of validator-set changes'
 	@echo 'make twins             validators with two instances each: SECONDS=60, or SCENARIO="..." to replay one'
 	@echo 'make exhaust           everything that three replicas and a liar can do in a few views; SECONDS=60'
 	@echo 'make bugs              seeds one bug after the other, and shows which tests find it'
@@ -70,6 +71,9 @@ header:
 
 sim:
 	SEED=$(SEED) SECONDS=$(SECONDS) $(CARGO) test --locked --release --test simulation -- budget --nocapture
+
+schedules:
+	SCHEDULES=1000 $(CARGO) test --locked --release --test simulation -- set_change --nocapture
 
 twins:
 	SECONDS=$(or $(SECONDS),60) SCENARIO='$(SCENARIO)' \

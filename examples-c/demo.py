@@ -6,7 +6,8 @@ Makes keys and configurations with the `kv` program, starts four `kv` processes 
 table and then a steady load, kills one replica with SIGKILL and restarts it, adds a fifth validator that the
 four have never heard of, removes one of the first four, and checks that nothing that was acknowledged is
 missing anywhere, that nothing was applied twice, and that all five agree. At last one validator is replaced
-by an equivocator, which signs two votes in each view, and the others go on. Exit code 0 only if all of that held.
+by an equivocator, which signs two votes in each view: the others go on, and have the evidence.
+Exit code 0 only if all of that held.
 """
 
 import argparse
@@ -693,17 +694,35 @@ async def act_lie(world, criteria):
     finally:
         await cancel_all([load])
     liar.kill()
+    others = [r for r in world.replicas if r is not liar]
+    accused = {r.number: await convicted(r) for r in others}
     await world.until("every offered command to be acknowledged", lambda: len(world.acks) == world.offered, 20)
     height = max(a.height for a in world.acks)
-    others = [r for r in world.replicas if r is not liar]
     for r in others:
         await world.until(f"replica {r.number} to commit height {height}", lambda r=r: r.height >= height, 20, r.number)
     hashes = [(await request_lines(r, [f"HASH {height}"]))[0] for r in others]
     criteria.check(f"replica {liar.number} stopped cleanly (exit code {code}), and an equivocator lied with its key: "
                    f"commits went on, at {span['commands']:.0f} of {world.options.load} commands/s",
                    code == 0 and span["commands"] >= 0.5 * world.options.load)
+    holders = [number for number, found in accused.items() if ("double-vote", liar.address) in found]
+    criteria.check(f"replicas {holders} hold evidence of two votes in one view by {liar.number}, verified, and "
+                   "none against anybody else", len(holders) == len(others)
+                   and all(address == liar.address for found in accused.values() for _, address in found))
     criteria.check(f"the state hashes of the other {len(others)} at height {height} are equal",
                    all(answer.startswith("OK ") for answer in hashes) and len(set(hashes)) == 1)
+
+
+async def convicted(replica):
+    """Whom this replica has evidence against, as (kind, address)."""
+    found = []
+    while True:
+        answer = (await request_lines(replica, [f"EVIDENCE {len(found)}"]))[0]
+        if answer.startswith("ERR notfound"):
+            return found
+        words = answer.split()
+        if words[0] != "OK":
+            raise Failure(f"EVIDENCE: {answer}", replica.number)
+        found.append((words[1], words[4].split("=")[1]))
 
 
 async def measured(world, seconds):

@@ -6,6 +6,7 @@
 """
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -109,6 +111,9 @@ class Cluster:
     def start(self, *numbers):
         for r in [self.replicas[i] for i in numbers] if numbers else self.replicas:
             r.start()
+        self.wait_for_answers()
+
+    def wait_for_answers(self):
         for r in self.replicas:
             if r.wanted:
                 until(f"replica {r.number} to answer; its log ends:\n{r.log_tail()}", lambda r=r: self.answers(r))
@@ -189,7 +194,7 @@ class CommandLine(unittest.TestCase):
                      "client_listen view_timeout_ms max_view_timeout_ms max_idle_ms commit_rule vote_to map_bytes "
                      "block_bytes_max block_commands_max pool_commands_max pool_bytes_max commit_timeout_ms "
                      "connections_max client_idle_ms max_listeners validator peer option.NAME SET DEL GET VALIDATOR "
-                     "OPEN HASH STATUS QUIT").split():
+                     "OPEN HASH EVIDENCE STATUS QUIT").split():
             self.assertIn(word, done.stdout)
 
     def test_wrong_usage_says_what_and_exits_with_2(self):
@@ -644,6 +649,13 @@ class Validators(WithCluster):
         self.assertRegex(c.ask(f"VALIDATOR {ADDRESS} {2 ** 64 - 1}"), "^ERR refused")
         self.ok(c.ask("SET still here"))
 
+    def test_nobody_has_lied(self):
+        c = self.connect()
+        self.assertRegex(c.ask("EVIDENCE 0"), "^ERR notfound")
+        for request in ("EVIDENCE", "EVIDENCE x", "EVIDENCE -1", "EVIDENCE 99999999999999999999"):
+            with self.subTest(request=request):
+                self.assertRegex(c.ask(request), "^ERR syntax ")
+
     def test_bad_requests(self):
         c = self.connect()
         for words in ("", " ", "x", f"{ADDRESS}", f"{ADDRESS} ", f"{ADDRESS} x", f"{ADDRESS} -1", f"{ADDRESS} 1 2",
@@ -705,6 +717,73 @@ class JoiningAndLeaving(unittest.TestCase):
                 hashes.add(c.ask(f"HASH {height}"))
         self.assertEqual(len(hashes), 1)
         self.assertEqual(self.cluster.stop(), 5 * [0])
+
+
+class UnderFire(unittest.TestCase):
+    """Powers change all the time, one validator comes and goes, and replicas are killed meanwhile."""
+
+    COUNT, FIRE_SECONDS = 5, 6
+
+    def setUp(self):
+        self.cluster = Cluster(self.COUNT, "max_listeners = 2\nview_timeout_ms = 150\n", validators=4)
+        self.addCleanup(self.cluster.remove)
+        self.random = random.Random(self.id())  # the same victims each time
+        self.over, self.acknowledged, self.epoch = threading.Event(), {}, 0
+
+    def ask_any(self, request):
+        """The answer of some replica that lives, or "" if it does not."""
+        try:
+            with self.cluster.connect(random.randrange(self.COUNT)) as c:
+                return c.ask(request)
+        except OSError:
+            return ""
+
+    def write(self):
+        for i in range(1 << 30):
+            if self.over.is_set():
+                return
+            if self.ask_any(f"SET fire/{i} {i}").startswith("OK "):
+                self.acknowledged[f"fire/{i}"] = str(i)
+
+    def change(self, number):
+        powers = (0, 1, 2) if number == 4 else (1, 2, 3)
+        while not self.over.is_set():
+            answer = self.ask_any(f"VALIDATOR {self.cluster.replicas[number].address} {random.choice(powers)}")
+            if answer.startswith("OK "):
+                self.epoch = max(self.epoch, int(answer.split()[2]))
+            self.over.wait(0.1)
+
+    def test_nothing_acknowledged_is_lost_and_all_agree(self):
+        self.cluster.start()
+        threads = [threading.Thread(target=self.write)]
+        threads += [threading.Thread(target=self.change, args=(i,)) for i in range(self.COUNT)]
+        for thread in threads:
+            thread.start()
+        try:
+            end = time.monotonic() + self.FIRE_SECONDS
+            while time.monotonic() < end:
+                victim = self.random.choice(self.cluster.replicas)
+                victim.kill()
+                self.over.wait(0.4)
+                victim.start()
+                self.over.wait(0.6)
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join(SECONDS)
+        self.cluster.wait_for_answers()
+        answer = until("a last write", lambda: next((a for a in [self.ask_any("SET the end")] if a[:2] == "OK"), None))
+        height = answer.split()[1]
+        self.cluster.wait_for_height(int(height))
+        self.assertGreater(self.epoch, 5)
+        self.assertGreater(len(self.acknowledged), 10)
+        hashes = set()
+        for number in range(self.COUNT):
+            with self.cluster.connect(number) as c:
+                hashes.add(c.ask(f"HASH {height}"))
+                for key, value in self.acknowledged.items():
+                    self.assertEqual(c.ask(f"GET {key}"), f"VALUE {value}")
+        self.assertEqual(len(hashes), 1)
 
 
 class FourReplicas(WithCluster):

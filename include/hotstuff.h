@@ -700,7 +700,7 @@ hotstuff_status hotstuff_block_tree_highest_qc(const hotstuff_block_tree *tree,
                                                hotstuff_buffer **out);
 
 /**
- * The validators of the current epoch. [any]
+ * The validators of the current epoch; in a callback, of the epoch of the block in question. [any]
  *
  * @param tree  the snapshot
  * @param out   receives the set: yours, free it with hotstuff_validator_set_free()
@@ -1615,6 +1615,13 @@ hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
 #define HOTSTUFF_EVENT_SYNC_FINISHED 9
 
 /**
+ * Event: a validator has signed two statements that contradict each other. epoch, view, peer: the
+ * validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once for
+ * each validator, epoch and kind, also across restarts.
+ */
+#define HOTSTUFF_EVENT_EVIDENCE 10
+
+/**
  * Event: the bounded queue of events has overflowed. count: how many were lost.
  */
 #define HOTSTUFF_EVENT_DROPPED 11
@@ -1653,6 +1660,13 @@ hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
  * Event: something that an operator should look at; the message says what.
  */
 #define HOTSTUFF_EVENT_WARNING 18
+
+/**
+ * Event: this replica's own key has signed what its voting record does not know: another process
+ * uses the key, or the data directory is an old copy. The replica signs nothing more until it is
+ * started again, and goes on as a listener. epoch, view: of what was signed.
+ */
+#define HOTSTUFF_EVENT_TWIN_SEEN 19
 
 /**
  * Who is told what happens in a replica.
@@ -1730,6 +1744,15 @@ HOTSTUFF_API uint64_t hotstuff_event_count(const hotstuff_event *event);
 HOTSTUFF_API const char *hotstuff_event_message(const hotstuff_event *event);
 
 /**
+ * The evidence, as canonical bytes that can be verified anywhere: see hotstuff_verify_evidence().
+ * Borrowed: valid during the callback. No bytes if it is no ::HOTSTUFF_EVENT_EVIDENCE. [any]
+ *
+ * @param event  the event
+ * @param out    receives the bytes; may be NULL
+ */
+HOTSTUFF_API void hotstuff_event_evidence(const hotstuff_event *event, hotstuff_bytes *out);
+
+/**
  * The block it is about; false, and `out` unchanged, if there is none. [any]
  *
  * @param event  the event
@@ -1756,6 +1779,127 @@ bool hotstuff_event_peer(const hotstuff_event *event,
 HOTSTUFF_API
 void hotstuff_event_callbacks_init(hotstuff_event_callbacks *table,
                                    size_t struct_size);
+
+/* ===================================================================================== evidence */
+
+/**
+ * Evidence: two votes in one view, for different things.
+ */
+#define HOTSTUFF_EVIDENCE_DOUBLE_VOTE 1
+
+/**
+ * Evidence: two blocks proposed in one view.
+ */
+#define HOTSTUFF_EVIDENCE_DOUBLE_PROPOSAL 2
+
+/**
+ * Evidence: a time-out that hides a quorum certificate on which its signer had voted.
+ */
+#define HOTSTUFF_EVIDENCE_LYING_TIMEOUT 3
+
+/**
+ * What a piece of evidence claims. Whether it is true says hotstuff_verify_evidence().
+ */
+typedef struct hotstuff_evidence_info {
+    /**
+     * Set by hotstuff_evidence_info_init().
+     */
+    size_t struct_size;
+    /**
+     * One of the HOTSTUFF_EVIDENCE_ numbers.
+     */
+    uint32_t kind;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * The epoch, whose validators judge it.
+     */
+    uint64_t epoch;
+    /**
+     * The view of the two votes or proposals; of a lying time-out, the view timed out.
+     */
+    uint64_t view;
+    /**
+     * The same; of a lying time-out, the view of the vote that proves the lie.
+     */
+    uint64_t vote_view;
+    /**
+     * The accused.
+     */
+    hotstuff_validator_address validator;
+} hotstuff_evidence_info;
+
+/**
+ * Zeroes a struct and notes its size. Call it before the struct is filled. [any]
+ *
+ * @param info         the struct
+ * @param struct_size  `sizeof *info`
+ */
+HOTSTUFF_API
+void hotstuff_evidence_info_init(hotstuff_evidence_info *info,
+                                 size_t struct_size);
+
+/**
+ * A piece of evidence that this replica keeps, in the order of epochs. The first one of each
+ * validator, epoch and kind is kept for ever, at most 4096 in all. Other replicas may keep others:
+ * each keeps what it has seen itself. [any], also in callbacks
+ *
+ * @param replica  the replica, also before start, after stop, and when it has halted
+ * @param index    from 0 on
+ * @param out      receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL     `replica` or `out` is NULL
+ * @retval HOTSTUFF_E_DONE     there are not so many
+ * @retval HOTSTUFF_E_STORAGE  the database failed, or too many snapshots are alive
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_evidence_at(const hotstuff_replica *replica,
+                                             size_t index,
+                                             hotstuff_buffer **out);
+
+/**
+ * Reads what a piece of evidence claims, without verifying it. [any]
+ *
+ * @param evidence  the bytes, from anywhere
+ * @param len       how many
+ * @param out       initialised by hotstuff_evidence_info_init(); receives the claim
+ * @retval HOTSTUFF_E_NULL              `evidence` or `out` is NULL
+ * @retval HOTSTUFF_E_DECODE            the bytes are no evidence
+ * @retval HOTSTUFF_E_TOO_LARGE         no evidence is so large
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `out` was not initialised
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_evidence_read(const uint8_t *evidence,
+                                       size_t len,
+                                       hotstuff_evidence_info *out);
+
+/**
+ * Checks that a piece of evidence convicts its accused: that the accused belongs to `validators`,
+ * and has signed, on this chain, two statements that no honest validator signs both of. It needs
+ * no replica and no chain, and believes nothing. [any]
+ *
+ * @param genesis     the chain's genesis hash
+ * @param validators  the validators of the evidence's epoch; see hotstuff_evidence_read()
+ * @param evidence    the bytes, from anywhere
+ * @param len         how many
+ * @param offender    receives who is convicted; may be NULL
+ * @retval HOTSTUFF_E_NULL              `genesis`, `validators` or `evidence` is NULL
+ * @retval HOTSTUFF_E_DECODE            the bytes are no evidence
+ * @retval HOTSTUFF_E_TOO_LARGE         no evidence is so large
+ * @retval HOTSTUFF_E_NOT_FOUND         the accused is not in `validators`
+ * @retval HOTSTUFF_E_BAD_SIGNATURE     the accused has not signed both statements on this chain
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  an honest validator may sign both, or `validators` is empty
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_verify_evidence(const hotstuff_hash *genesis,
+                                         const hotstuff_validator_set *validators,
+                                         const uint8_t *evidence,
+                                         size_t len,
+                                         hotstuff_validator_address *offender);
 
 /* =========================================================================== state and counters */
 
@@ -1868,6 +2012,11 @@ typedef struct hotstuff_metrics {
      * was gone.
      */
     uint64_t app_failures;
+    /**
+     * Validators that were newly caught contradicting themselves: each once for each epoch and
+     * kind.
+     */
+    uint64_t evidence_found;
 } hotstuff_metrics;
 
 /**

@@ -1,7 +1,7 @@
 //! libhotstuff: HotStuff Byzantine-fault-tolerant replication behind a C ABI.
 //!
-//! A tour, from the bottom: [`types`] are the words and [`messages`] the sentences; [`app`],
-//! [`network`] and [`pacemaker`] are the doors that a host fills. [`algorithm`] is the protocol,
+//! A tour, from the bottom: [`types`] are the words, [`messages`] the sentences and
+//! [`evidence`] the lies; [`app`], [`network`] and [`pacemaker`] are the doors that a host fills. [`algorithm`] is the protocol,
 //! pure, and its header the specification. [`block_tree`] stores it, [`replica`] gives it threads
 //! and a clock, [`transport`] carries it. [`ffi`] is the C door, from which `hotstuff.h` is
 //! generated.
@@ -11,6 +11,7 @@
 pub mod algorithm;
 pub mod app;
 pub mod block_tree;
+pub mod evidence;
 pub mod ffi;
 pub mod messages;
 pub mod network;

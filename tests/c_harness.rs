@@ -1,9 +1,14 @@
 //! The C programs of `tests/c`: plain, under valgrind, and with the address and undefined-behaviour
 //! sanitizers. Each prints its count of checks, and nothing else: the library is silent.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use hotstuff::evidence::{Contradiction, Evidence, Signed};
+use hotstuff::messages::{Message, ProgressMessage, Vote};
+use hotstuff::types::*;
 
 #[test]
 fn misuse() {
@@ -63,6 +68,105 @@ fn epochs_under_valgrind() {
 #[test]
 fn epochs_sanitized() {
     sanitized("epochs", "");
+}
+
+#[test]
+fn evidence() {
+    plain("evidence", "");
+}
+
+#[test]
+fn evidence_under_valgrind() {
+    under_valgrind("evidence", "valgrind");
+}
+
+#[test]
+fn evidence_sanitized() {
+    sanitized("evidence", "");
+}
+
+/// The chain of `tests/c/node.h` with two validators, and two votes of the second one.
+fn double_vote() -> (Genesis, [Vote; 2]) {
+    let key = |number: u8| {
+        let mut seed = [0; 32];
+        seed[0] = number;
+        KeyPair::from_seed(&seed).expect("32 bytes")
+    };
+    let member = |number| Validator {
+        address: key(number).address(),
+        power: 1,
+    };
+    let genesis = Genesis {
+        chain_id: ChainId(42),
+        validator_set: ValidatorSet::new([1, 2].map(member)).expect("two validators"),
+        app_state: BTreeMap::new(),
+        parameters: ChainParameters {
+            max_idle_ms: 100,
+            ..ChainParameters::default()
+        },
+    };
+    let vote = |block: u8| {
+        let statement = VoteStatement {
+            epoch: Epoch(0),
+            view_num: ViewNumber(3),
+            justify_view: ViewNumber(2),
+            block_hash: BlockHash([block; 32]),
+            phase: Phase::Generic,
+        };
+        let digest = Statement::Vote(statement).digest(&genesis.hash());
+        Vote {
+            statement,
+            voter: key(2).address(),
+            signature: key(2).sign(&digest),
+        }
+    };
+    let votes = [vote(1), vote(2)];
+    (genesis, votes)
+}
+
+fn array(name: &str, bytes: &[u8]) -> String {
+    let lines: Vec<String> = bytes
+        .chunks(16)
+        .map(|line| line.iter().map(|byte| format!("0x{byte:02x},")).collect())
+        .collect();
+    format!(
+        "\nstatic const uint8_t {name}[] = {{\n    {}}};\n",
+        lines.join("\n    ")
+    )
+}
+
+/// Evidence and votes keep their bytes; C has them from a file. With `REWRITE=1` it is written.
+#[test]
+fn the_c_programs_know_the_bytes_of_evidence() {
+    let (genesis, votes) = double_vote();
+    let [first, second] = votes.map(|vote| Signed {
+        statement: vote.statement,
+        signature: vote.signature,
+    });
+    let evidence = Evidence {
+        validator: votes[0].voter,
+        contradiction: Contradiction::DoubleVote { first, second },
+    };
+    let verified = evidence.verify(&genesis.hash(), &genesis.validator_set);
+    assert_eq!(verified, Ok(()));
+    let message = |vote| codec::encode(&Message::Progress(ProgressMessage::Vote(vote)));
+    let text = [
+        "/* Written by `REWRITE=1 cargo test --test c_harness`: two votes in one view. */\n".into(),
+        "#include <stdint.h>\n".into(),
+        array("FIRST_VOTE", &message(votes[0])),
+        array("SECOND_VOTE", &message(votes[1])),
+        array("EVIDENCE", &evidence.encode()),
+    ]
+    .concat();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/evidence.h");
+    if env::var_os("REWRITE").is_some() {
+        std::fs::write(&path, &text).expect("it can be written");
+    }
+    let found = std::fs::read_to_string(&path).expect("it is there");
+    assert_eq!(
+        found, text,
+        "run it with REWRITE=1, and say so in CHANGELOG.md"
+    );
 }
 
 fn plain(name: &str, argument: &str) {

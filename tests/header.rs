@@ -24,6 +24,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("the network", &["network"]),
     ("the network: TCP", &["tcp"]),
     ("events", &["event"]),
+    ("evidence", &["evidence"]),
     ("state and counters", &["info", "metrics"]),
     ("replicas", &["replica"]),
     ("the logger", &["logger"]),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("types", 0),
     ("messages", 1),
+    ("evidence", 1),
     ("app", 2),
     ("network", 2),
     ("pacemaker", 2),

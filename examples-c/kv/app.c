@@ -55,6 +55,8 @@ void app_set_replica(struct app *a, hotstuff_replica *replica, const hotstuff_ha
 
 uint64_t app_refused(const struct app *a) { return atomic_load(&a->refused); }
 
+const hotstuff_hash *app_genesis(const struct app *a) { return &a->genesis; }
+
 static int32_t failed(const char *what, hotstuff_status status) {
     log_line(HOTSTUFF_LOG_ERROR, "kv", "%s: %s", what, hotstuff_status_message(status));
     return status;

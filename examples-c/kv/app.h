@@ -14,6 +14,8 @@ struct app;
 struct app *app_new(struct pool *pool, size_t block_bytes_max, uint32_t block_commands_max);
 /** How many blocks it has called invalid: 0 among correct replicas. Any thread. */
 uint64_t app_refused(const struct app *a);
+/** The name of the chain, borrowed; once app_set_replica() was called. */
+const hotstuff_hash *app_genesis(const struct app *a);
 void app_free(struct app *a);
 /** The table for hotstuff_replica_open(); the app stays the caller's. */
 void app_callbacks(struct app *a, hotstuff_app_callbacks *out);

@@ -382,6 +382,7 @@ static void usage(FILE *out) {
 "  OPEN [nonce]          OK height session    a session, for requests that can be repeated safely:\n"
 "  @session:sequence SET|DEL|VALIDATOR ...    is applied once, wherever and however often it is sent\n"
 "  HASH height           OK height state-hash block-hash\n"
+"  EVIDENCE index        OK kind epoch=n view=n validator=address: who has lied, and is convicted\n"
 "  STATUS                OK name=value ...\n"
 "  HELP, QUIT\n"
 "Failures: ERR syntax | busy | timeout | stale | expired | refused | listener | stopping | notfound |\n"

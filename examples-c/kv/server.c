@@ -221,6 +221,67 @@ static void answer_hash(struct server *s, struct connection *c, const char *argu
     emit_line(c, text);
 }
 
+/* ---- evidence ------------------------------------------------------------------------------- */
+
+static const char *evidence_word(uint32_t kind) {
+    switch (kind) {
+    case HOTSTUFF_EVIDENCE_DOUBLE_VOTE: return "double-vote";
+    case HOTSTUFF_EVIDENCE_DOUBLE_PROPOSAL: return "double-proposal";
+    case HOTSTUFF_EVIDENCE_LYING_TIMEOUT: return "lying-timeout";
+    default: return "unknown";
+    }
+}
+
+/* What a piece of evidence says, once it has been verified by the validators of its epoch. */
+static hotstuff_status tell_evidence(const struct server *s, const hotstuff_bytes *evidence,
+                                     char text[SHORT_MAX]) {
+    hotstuff_evidence_info info;
+    hotstuff_block_tree *tree;
+    hotstuff_validator_set *validators = NULL;
+    hotstuff_validator_address offender;
+    hotstuff_evidence_info_init(&info, sizeof info);
+    hotstuff_status status = hotstuff_evidence_read(evidence->data, evidence->len, &info);
+    if (status == HOTSTUFF_OK) status = hotstuff_replica_snapshot(s->replica, &tree);
+    if (status != HOTSTUFF_OK) return status;
+    status = hotstuff_block_tree_validators_of(tree, info.epoch, &validators);
+    hotstuff_block_tree_free(tree);
+    if (status == HOTSTUFF_OK)
+        status = hotstuff_verify_evidence(app_genesis(s->app), validators, evidence->data,
+                                          evidence->len, &offender);
+    hotstuff_validator_set_free(validators);
+    if (status != HOTSTUFF_OK) return status;
+    char address[2 * HOTSTUFF_VALIDATOR_ADDRESS_LEN + 1];
+    hex_encode(offender.bytes, sizeof offender.bytes, address);
+    say(text, "OK %s epoch=%" PRIu64 " view=%" PRIu64 " validator=%s", evidence_word(info.kind),
+        info.epoch, info.view, address);
+    return HOTSTUFF_OK;
+}
+
+static void answer_evidence(struct server *s, struct connection *c, const char *argument) {
+    char text[SHORT_MAX], *end;
+    hotstuff_buffer *evidence;
+    hotstuff_bytes bytes;
+    errno = 0;
+    const unsigned long index = strtoul(argument, &end, 10);
+    if (*argument < '0' || *argument > '9' || *end != '\0' || errno != 0) {
+        emit_line(c, "ERR syntax EVIDENCE takes an index from 0");
+        return;
+    }
+    hotstuff_status status = hotstuff_replica_evidence_at(s->replica, index, &evidence);
+    if (status == HOTSTUFF_OK) {
+        hotstuff_buffer_get(evidence, &bytes);
+        status = tell_evidence(s, &bytes, text);
+        hotstuff_buffer_free(evidence);
+    } else if (status == HOTSTUFF_E_DONE) {
+        say(text, "ERR notfound no more evidence is kept here");
+        status = HOTSTUFF_OK;
+    }
+    if (status != HOTSTUFF_OK) say_failure(text, status);
+    emit_line(c, text);
+}
+
+/* ---- the state of everything ---------------------------------------------------------------- */
+
 struct status_parts {
     hotstuff_replica_info info;
     hotstuff_metrics metrics;
@@ -283,6 +344,8 @@ static void answer_read(struct server *s, struct connection *c, const char *line
         answer_get(s, c, line + 4);
     else if (strncmp(line, "HASH ", 5) == 0)
         answer_hash(s, c, line + 5);
+    else if (strncmp(line, "EVIDENCE ", 9) == 0)
+        answer_evidence(s, c, line + 9);
     else
         answer_status(s, c);
 }
@@ -528,13 +591,16 @@ static bool take_line(struct server *s, struct connection *c, char *line, size_t
             answer_in_turn(c, verb, rest);
     } else if (strcmp(verb, "HASH") == 0 && !bare && strlen(rest) <= 20) {
         answer_in_turn(c, verb, rest);
+    } else if (strcmp(verb, "EVIDENCE") == 0 && !bare && strlen(rest) <= 20) {
+        answer_in_turn(c, verb, rest);
     } else if (strcmp(verb, "STATUS") == 0 && bare) {
         answer_in_turn(c, verb, "");
     } else if (strcmp(verb, "OPEN") == 0) {
         take_open(s, c, rest);
     } else if (strcmp(verb, "HELP") == 0) {
         answer_now(c, "OK SET key value | DEL key | GET key | VALIDATOR address power | OPEN [nonce] "
-                      "| @session:sequence SET key value | HASH height | STATUS | QUIT");
+                      "| @session:sequence SET key value | HASH height | EVIDENCE index | STATUS | "
+                      "QUIT");
     } else if (strcmp(verb, "QUIT") == 0 && bare) {
         answer_now(c, "OK bye");
         c->eof = true;

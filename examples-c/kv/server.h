@@ -16,6 +16,8 @@
  *   @session:sequence SET|DEL|VALIDATOR ...      safe to repeat, at any replica: applied once, and
  *                                                answered with the height where it was
  *   HASH height            OK height state-hash block-hash
+ *   EVIDENCE index         OK kind epoch=n view=n validator=address, from 0 on: who has signed what
+ *                                                contradicts itself, as this replica has verified
  *   STATUS                 OK name=value ...
  *   HELP, QUIT
  *

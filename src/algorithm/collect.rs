@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::evidence::Signed;
 use crate::messages::{TimeoutVote, Vote};
 use crate::types::{
-    Epoch, QuorumCertificate, Signature, TimeoutCertificate, ValidatorAddress, ValidatorSet,
-    ViewNumber, VoteStatement,
+    BlockHeader, Epoch, QuorumCertificate, Signature, TimeoutCertificate, TimeoutStatement,
+    ValidatorAddress, ValidatorSet, ViewNumber, VoteStatement,
 };
 
-/// Votes by view. The first vote of a validator in a view is counted, no other.
+/// Votes by view. The first vote of a validator in a view is counted, no other; it is remembered
+/// with its signature, also beyond the quorum: a second one makes evidence of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Votes {
     views: BTreeMap<ViewNumber, ViewVotes>,
@@ -19,8 +21,10 @@ pub(super) struct Votes {
 
 #[derive(Clone, Debug, Default)]
 struct ViewVotes {
-    ballots: BTreeMap<usize, (VoteStatement, Signature)>,
-    is_certified: bool,
+    ballots: BTreeMap<usize, Signed<VoteStatement>>,
+    certified: Option<VoteStatement>,
+    /// The first that the leader has proposed.
+    proposal: Option<Box<Signed<BlockHeader>>>,
 }
 
 impl Votes {
@@ -30,22 +34,25 @@ impl Votes {
         let index = set.index_of(&vote.voter)?;
         self.hear(index, vote.statement.view_num);
         let view = self.views.entry(vote.statement.view_num).or_default();
-        if view.is_certified || view.ballots.contains_key(&index) {
+        if view.ballots.contains_key(&index) {
             return None;
         }
-        view.ballots.insert(index, (vote.statement, vote.signature));
+        view.ballots.insert(index, Signed::from(vote));
+        if view.certified.is_some() {
+            return None;
+        }
         let mut power = 0;
         let mut signatures = vec![None; set.len()];
-        for (index, (statement, signature)) in &view.ballots {
-            if *statement == vote.statement {
+        for (index, ballot) in &view.ballots {
+            if ballot.statement == vote.statement {
                 power += set.members()[*index].power;
-                signatures[*index] = Some(*signature);
+                signatures[*index] = Some(ballot.signature);
             }
         }
         if !set.is_quorum(power) {
             return None;
         }
-        view.is_certified = true;
+        view.certified = Some(vote.statement);
         let VoteStatement {
             epoch,
             view_num,
@@ -60,6 +67,57 @@ impl Votes {
             block_hash,
             phase,
             signatures,
+        })
+    }
+
+    /// Whether the votes that a QC is made of are remembered, or those of one like it.
+    pub(super) fn has_noted(&self, qc: &QuorumCertificate) -> bool {
+        let view = self.views.get(&qc.view_num);
+        view.and_then(|view| view.certified) == Some(qc.statement())
+    }
+
+    /// Remembers the votes that a QC is made of.
+    pub(super) fn note(&mut self, qc: &QuorumCertificate) {
+        let view = self.views.entry(qc.view_num).or_default();
+        let statement = qc.statement();
+        view.certified = Some(statement);
+        for (index, slot) in qc.signatures.iter().enumerate() {
+            if let Some(signature) = *slot {
+                view.ballots.entry(index).or_insert(Signed {
+                    statement,
+                    signature,
+                });
+            }
+        }
+    }
+
+    /// What the validator in slot `index` has voted for in `view`, as far as it is remembered.
+    pub(super) fn ballot(&self, index: usize, view: ViewNumber) -> Option<Signed<VoteStatement>> {
+        self.views.get(&view)?.ballots.get(&index).copied()
+    }
+
+    /// All that the validator in slot `index` has voted for up to `view`, the latest first.
+    pub(super) fn ballots(
+        &self,
+        index: usize,
+        view: ViewNumber,
+    ) -> impl Iterator<Item = Signed<VoteStatement>> + '_ {
+        let views = self.views.range(..=view).rev();
+        views.filter_map(move |(_, view)| view.ballots.get(&index).copied())
+    }
+
+    /// The first proposal of the view, with its leader's signature; `header` if there was none.
+    pub(super) fn first_proposal(
+        &mut self,
+        header: &BlockHeader,
+        signature: Signature,
+    ) -> &Signed<BlockHeader> {
+        let view = self.views.entry(header.view).or_default();
+        view.proposal.get_or_insert_with(|| {
+            Box::new(Signed {
+                statement: header.clone(),
+                signature,
+            })
         })
     }
 
@@ -146,6 +204,18 @@ impl Timeouts {
             .for_each(|view| drop(self.certificates.remove(view)));
     }
 
+    /// The highest time-out of the validator in slot `index`, of `epoch`.
+    pub(super) fn highest(&self, index: usize, epoch: Epoch) -> Option<Signed<TimeoutStatement>> {
+        self.highest.get(&index).map(|timeout| Signed {
+            statement: TimeoutStatement {
+                epoch,
+                view_num: timeout.view,
+                qc_view: timeout.qc_view,
+            },
+            signature: timeout.signature,
+        })
+    }
+
     /// The greatest view such that blocking power has timed out in it or later.
     pub(super) fn blocking_view(&self, set: &ValidatorSet) -> Option<ViewNumber> {
         let mut views: Vec<(ViewNumber, u64)> = self
@@ -190,5 +260,14 @@ impl Timeouts {
             highest_qc,
             signatures,
         })
+    }
+}
+
+impl From<&Vote> for Signed<VoteStatement> {
+    fn from(vote: &Vote) -> Self {
+        Signed {
+            statement: vote.statement,
+            signature: vote.signature,
+        }
     }
 }

@@ -57,6 +57,25 @@
 //! **Recovery** (`state.rs`): return to the view after the highest certificate of the current
 //! epoch, and say again what is recorded of it: vote, time-out, proposal or nudge.
 //!
+//! # Accountability (`evidence.rs`)
+//!
+//! **Upon a second vote** of a validator in a view, of another statement than its first, by itself,
+//! as a last vote or in a QC: a double vote. **Upon a second proposal** by the leader of a view: a
+//! double proposal, with both headers, and no double vote besides. **Upon a time-out** of w that
+//! names a QC of view q, by itself or in a TC, and a vote of the same key in a view <= w on a QC
+//! above q, in either order: a lying time-out. No honest replica signs such a pair: it votes once
+//! in a view, its highest QC only rises, and after a time-out of w it votes in no view <= w. The
+//! first piece of evidence of each validator, epoch and kind is kept in the step that finds it, and
+//! told once. (Of views that are collected: the last 8, and those ahead. A vote and a time-out of
+//! one view are legal.)
+//!
+//! **Upon one's own signature** under a vote or time-out above the voting record, or under another
+//! statement at it, wherever it stands, in a certificate too: somebody else holds the key, or the
+//! disk is an old one. Nothing more is signed until a restart; the replica goes on as a listener.
+//! The record is raised to what was seen, so that it is never contradicted, after a restart either.
+//! What lies below the record is ignored: replaying a replica's past must not stop it. The same is
+//! asked of the highest QC and TC at recovery.
+//!
 //! # The phased mode (`reconfigure.rs`)
 //!
 //! An epoch is the reign of one validator set, and its views are numbered from 1. The updates of a
@@ -163,10 +182,15 @@
 //! # Bounds
 //!
 //! Pending blocks and their bytes by [`Limits`]; unjudged proposals 8; votes by a window of views,
-//! one per validator and view; time-outs one per validator; one sync answer, and 4 MiB of
-//! fetched blocks unjudged before the next is asked for; the last [`EPOCHS_KEPT`] epochs.
+//! one per validator and view, and the header of the first proposal of each; time-outs one per
+//! validator; one sync answer, and 4 MiB of fetched blocks unjudged before the next is asked for;
+//! the last [`EPOCHS_KEPT`] epochs; evidence one per validator, epoch and kind, [`EVIDENCE_MAX`] in
+//! all.
+//!
+//! [`EVIDENCE_MAX`]: crate::types::limits::EVIDENCE_MAX
 
 mod collect;
+mod evidence;
 mod propose;
 mod reconfigure;
 mod safety;

@@ -101,6 +101,7 @@ impl Algorithm {
         let is_current = cur_view == self.view && self.proposing == Proposing::Asked;
         let is_usable = is_current
             && prev_block == self.highest_qc.block_hash
+            && self.is_validator()
             && safety::may_vote(&self.record, self.view());
         if !is_usable {
             self.is_notified |= matches!(response, ProposeBlockResponse::Block { .. });

@@ -1,9 +1,10 @@
 //! The algorithm's state, and its one entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::evidence::{Offence, Signed};
 use crate::messages::{Certificate, Message, ProgressMessage, TimeoutVote, Vote, Wake};
 use crate::pacemaker::Pacemaker;
 use crate::types::{
@@ -119,6 +120,8 @@ pub struct Algorithm {
     pub(super) tree: Tree,
     /// Never empty; the last one is of the current epoch.
     pub(super) epochs: Vec<EpochRecord>,
+    /// Of which evidence is kept.
+    pub(super) offences: BTreeSet<Offence>,
 
     // Lost in a crash.
     pub(super) epoch: Epoch,
@@ -129,6 +132,8 @@ pub struct Algorithm {
     pub(super) is_view_active: bool,
     /// The last view in which somebody had work.
     pub(super) woken: ViewNumber,
+    /// My key has signed what I do not know of: nothing more is signed.
+    pub(super) has_twin: bool,
     /// The host has work that the app has not been asked for.
     pub(super) is_notified: bool,
     pub(super) votes: Votes,
@@ -156,6 +161,7 @@ impl Algorithm {
             committed,
             pending,
             epochs,
+            offences,
         } = durable;
         let epoch = epochs.last().expect("there is always an epoch").epoch;
         let certified = Some(highest_qc.rank());
@@ -171,11 +177,13 @@ impl Algorithm {
             highest_tc,
             tree: Tree::new(committed, pending),
             epochs,
+            offences,
             epoch,
             view,
             timer: Time::NEVER,
             is_view_active: false,
             woken: ViewNumber(0),
+            has_twin: false,
             is_notified: true, // the host may have had work when it crashed
             votes: Votes::default(),
             timeouts: Timeouts::default(),
@@ -189,6 +197,7 @@ impl Algorithm {
             events: Vec::new(),
             config,
         };
+        algorithm.watch_own_on_disk();
         algorithm.say_again();
         algorithm.begin_view();
         algorithm.go_on();
@@ -251,11 +260,11 @@ impl Algorithm {
         &self.highest_qc
     }
 
-    /// Whether this replica votes: it is of the current epoch's validators, and does not know that
-    /// the epoch has ended.
+    /// Whether this replica votes: it is of the current epoch's validators, does not know that the
+    /// epoch has ended, and has seen no twin.
     pub fn is_validator(&self) -> bool {
         let is_member = |me| self.validator_set().contains(&me);
-        !self.epoch_has_ended() && self.config.me.is_some_and(is_member)
+        self.may_sign(self.epoch) && self.config.me.is_some_and(is_member)
     }
 
     /// The Commit QC of the current epoch is known, but not its block.
@@ -263,9 +272,10 @@ impl Algorithm {
         self.highest_qc.rank().epoch > self.epoch
     }
 
-    /// The door to every signature: of the current epoch, until its Commit QC is known.
+    /// The door to every signature: of the current epoch, until its Commit QC is known, and never
+    /// while somebody else may sign with the same key.
     pub(super) fn may_sign(&self, epoch: Epoch) -> bool {
-        epoch == self.epoch && !self.epoch_has_ended()
+        epoch == self.epoch && !self.epoch_has_ended() && !self.has_twin
     }
 
     /// The validators of the current epoch.
@@ -286,6 +296,7 @@ impl Algorithm {
             committed: self.tree.head(),
             pending: self.tree.pending(),
             epochs: self.epochs.clone(),
+            offences: self.offences.clone(),
         }
     }
 
@@ -330,6 +341,7 @@ impl Algorithm {
     /// Upon any valid certificate of a quorum, wherever it stood: raise the highest QC, commit what
     /// it makes final, fetch its block if it is unknown, and enter the view after it.
     pub(super) fn on_qc(&mut self, qc: &QuorumCertificate, from: ValidatorAddress) {
+        self.watch_own_in_qc(qc);
         let rank = qc.rank();
         if rank.epoch > self.epoch && qc.epoch != self.epoch {
             self.sync.keep_for_later(qc, from); // from a range that leads to its epoch
@@ -339,6 +351,7 @@ impl Algorithm {
         if rank.epoch < self.epoch {
             return;
         }
+        self.watch_qc(qc);
         // highest-qc-only-rises
         if rank > self.highest_qc.rank() {
             self.sync.saw_certificate(self.now);
@@ -362,10 +375,12 @@ impl Algorithm {
 
     /// Upon a valid certificate of time-outs: its QC first, then the view after it.
     pub(super) fn on_tc(&mut self, tc: &TimeoutCertificate, from: ValidatorAddress) {
+        self.watch_own_in_tc(tc);
         self.on_qc(&tc.highest_qc, from);
         if tc.epoch != self.epoch || tc.view_num < self.view {
             return;
         }
+        self.watch_tc(tc);
         self.sync.saw_certificate(self.now);
         self.highest_tc = Some(tc.clone());
         self.writes.push(Write::SetHighestTc(tc.clone()));
@@ -375,11 +390,11 @@ impl Algorithm {
     /// Upon a vote: count it. The block need not be known: a vote that overtakes its block is kept.
     pub(super) fn on_vote(&mut self, vote: &Vote) {
         let statement = &vote.statement;
-        let first = self.view.0.saturating_sub(VIEWS_BEHIND);
-        let last = self.view.plus(self.config.limits.views_ahead_max).0;
-        if statement.epoch != self.epoch || !(first..=last).contains(&statement.view_num.0) {
+        self.watch_own_vote(&vote.voter, *statement);
+        if statement.epoch != self.epoch || !self.is_collected(statement.view_num) {
             return;
         }
+        self.watch_vote(vote.voter, Signed::from(vote));
         if statement.view_num == self.view {
             self.see_activity();
         }
@@ -394,6 +409,13 @@ impl Algorithm {
             }
             self.on_qc(&qc, vote.voter);
         }
+    }
+
+    /// Whether votes of `view` are kept.
+    pub(super) fn is_collected(&self, view: ViewNumber) -> bool {
+        let first = self.view.0.saturating_sub(VIEWS_BEHIND);
+        let last = self.view.plus(self.config.limits.views_ahead_max);
+        (first..=last.0).contains(&view.0)
     }
 
     /// Commits what `qc` makes final, with all its ancestors, in height order.
@@ -547,6 +569,8 @@ impl Algorithm {
     }
 
     pub(super) fn on_timeout_vote(&mut self, from: ValidatorAddress, timeout: TimeoutVote) {
+        self.watch_own_timeout(&timeout.validator, timeout.statement());
+        self.watch_timeout(&timeout);
         self.on_qc(&timeout.highest_qc, from);
         if let Some(vote) = &timeout.last_vote {
             self.on_vote(vote);

@@ -11,9 +11,11 @@
 //! disk (memory-never-ahead). Votes and time-outs leave a step as statements: before the disk has
 //! them their signatures do not exist.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::app::{ProposeBlockResponse, ValidateBlockResponse};
+use crate::evidence::{Evidence, Offence};
 use crate::messages::{
     Message, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
@@ -91,6 +93,8 @@ pub enum Write {
     /// The block that the record's Commit QC names is committed (in the same step), and its
     /// validator set reigns. Kept for ever.
     ChangeEpoch(EpochRecord),
+    /// The first piece of evidence of its offence. Kept for ever.
+    KeepEvidence(Evidence),
 }
 
 /// The beginning of an epoch: who may vote in it, and the proof.
@@ -237,6 +241,13 @@ pub enum Event {
     /// The app failed, or answered with what the limits forbid.
     AppFailed {
         why: &'static str,
+    },
+    /// A validator has contradicted itself. Told once for each validator, epoch and kind.
+    EvidenceFound(Evidence),
+    /// This replica's own key has signed a vote or a time-out that its voting record does not know:
+    /// there is a twin, or the disk is an old one. Nothing more is signed until a restart.
+    TwinSeen {
+        rank: Rank,
     },
     /// Blocks await commit up to the limit: only empty blocks are proposed and accepted.
     TooManyPending {
@@ -571,6 +582,8 @@ pub struct Durable {
     pub pending: Vec<PendingBlock>,
     /// The last epochs, oldest first, up to [`EPOCHS_KEPT`]; the last one is the current one.
     pub epochs: Vec<EpochRecord>,
+    /// Of which evidence is kept, up to `EVIDENCE_MAX`; the evidence itself stays on disk.
+    pub offences: BTreeSet<Offence>,
 }
 
 /// What this key has signed: the root of one-vote-per-view and no-vote-after-timeout.

@@ -101,7 +101,9 @@ impl Algorithm {
         let (hash, view) = (vote.statement.block_hash, header.view);
         let is_justified = safety::is_justified(header, timeout_certificate.as_ref());
         let was_current = view == self.view;
-        self.on_vote(&vote);
+        if !self.watch_proposal(header, &vote) {
+            self.on_vote(&vote);
+        }
         if view > self.view {
             return; // nothing in it leads to its view: not the leader's fault, but not justified
         }

@@ -186,6 +186,7 @@ fn open_tables(
         hashes: open(HASHES).map_err(&fail)?,
         state: open(STATE).map_err(&fail)?,
         sets: open(SETS).map_err(&fail)?,
+        evidence: open(EVIDENCE).map_err(&fail)?,
     })
 }
 
@@ -341,6 +342,7 @@ fn recover(shared: Shared) -> Result<(BlockTree, Durable), StorageError> {
         committed: head,
         pending: pending(&reads, &shared.genesis, &head)?,
         epochs: epochs(&reads, &head)?,
+        offences: reads.offences()?,
     };
     txn.abort();
     let tree = BlockTree {

@@ -15,6 +15,7 @@
 //!  hashes    height (of a run's first)      a run: sorted (8 bytes of hash, height - first)
 //!  state     the app's key                  the app's value, as it is
 //!  sets      epoch                          sealed EpochRecord: validator set, Commit QC
+//!  evidence  epoch, validator, kind         Evidence, as it travels: its signatures are its seal
 //! ```
 //!
 //! Numbers in keys are big-endian, so that LMDB's order of bytes is the order of numbers. Records
@@ -34,9 +35,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::{CommittedHead, VotingRecord};
+use crate::evidence::{EvidenceKind, Offence};
 use crate::types::crypto::sha256;
 use crate::types::{
-    codec, BlockHash, BlockHeader, BlockHeight, Epoch, GenesisHash, Rank, ViewNumber,
+    codec, BlockHash, BlockHeader, BlockHeight, Epoch, GenesisHash, Rank, ValidatorAddress,
+    ViewNumber,
 };
 
 use super::StorageError;
@@ -54,8 +57,9 @@ pub(super) const BLOCKS: &str = "blocks";
 pub(super) const HASHES: &str = "hashes";
 pub(super) const STATE: &str = "state";
 pub(super) const SETS: &str = "sets";
+pub(super) const EVIDENCE: &str = "evidence";
 /// The named tables.
-pub(super) const TABLES: [&str; 4] = [BLOCKS, HASHES, STATE, SETS];
+pub(super) const TABLES: [&str; 5] = [BLOCKS, HASHES, STATE, SETS, EVIDENCE];
 
 /// Whose tree it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +191,34 @@ impl BlockKey {
             slot: Slot::from_be_bytes([rest[1], rest[2]]),
         })
     }
+}
+
+/// Bytes of a key of the table `evidence`.
+const OFFENCE_BYTES: usize = 8 + 32 + 1;
+
+/// The key under which evidence of `offence` is kept.
+pub(super) fn offence_key(offence: &Offence) -> [u8; OFFENCE_BYTES] {
+    let mut bytes = [0; OFFENCE_BYTES];
+    bytes[..8].copy_from_slice(&offence.epoch.0.to_be_bytes());
+    bytes[8..40].copy_from_slice(offence.validator.as_bytes());
+    bytes[40] = offence.kind.number();
+    bytes
+}
+
+/// What [`offence_key`] has made.
+pub(super) fn read_offence(bytes: &[u8]) -> Result<Offence, StorageError> {
+    let wrong = || StorageError::corrupt("key of evidence", format!("{bytes:02x?}"));
+    let (epoch, rest) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let (validator, rest) = rest.split_first_chunk::<32>().ok_or_else(wrong)?;
+    let kind = match rest {
+        [number] => EvidenceKind::of_number(*number).ok_or_else(wrong)?,
+        _ => return Err(wrong()),
+    };
+    Ok(Offence {
+        epoch: Epoch(u64::from_be_bytes(*epoch)),
+        validator: ValidatorAddress(*validator),
+        kind,
+    })
 }
 
 const SEAL_BYTES: usize = 32;

@@ -11,6 +11,7 @@ use lmdb::{RoTransaction, Transaction};
 
 use crate::algorithm::EpochRecord;
 use crate::app::{BlockTreeSnapshot, ReadError};
+use crate::evidence::Evidence;
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, QuorumCertificate, StateUpdates, ValidatorSet,
 };
@@ -259,6 +260,15 @@ impl Snapshot {
             Ok((found.hash(), reads.block(found)?))
         };
         read(self.read.reads()).map_err(|error: StorageError| self.in_file(error))
+    }
+
+    /// The piece of evidence with this number, from 0 on, in the order of epochs. It is no part of
+    /// the agreed state: every replica keeps what it has seen itself.
+    ///
+    /// # Errors
+    /// [`ReadError`], the database's or for a damaged record.
+    pub fn evidence_at(&self, index: usize) -> Result<Option<Evidence>, ReadError> {
+        self.read(|reads| reads.evidence_at(index))
     }
 
     fn read<'a, T>(

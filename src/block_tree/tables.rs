@@ -1,8 +1,11 @@
 //! Reading records, in any transaction: the writer's own or a snapshot's.
 
+use std::collections::BTreeSet;
+
 use lmdb::{Cursor, Database, Transaction};
 
 use crate::algorithm::{CommittedHead, EpochRecord, EPOCHS_KEPT};
+use crate::evidence::{Evidence, Offence};
 use crate::types::{Block, BlockHash, BlockHeight, Data, Epoch, QuorumCertificate};
 
 use super::schema::*;
@@ -16,6 +19,7 @@ pub(super) struct Tables {
     pub hashes: Database,
     pub state: Database,
     pub sets: Database,
+    pub evidence: Database,
 }
 
 /// A header's record where it lies in the map.
@@ -185,6 +189,30 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
             header,
             data: Data::new(self.data(found.key)?),
         })
+    }
+
+    /// Of which evidence is kept.
+    pub fn offences(&self) -> Read<BTreeSet<Offence>> {
+        let evidence = self.shared.tables.evidence;
+        let cursor = self.txn.open_ro_cursor(evidence);
+        let mut cursor = cursor.map_err(|error| self.fail(error))?;
+        let offence = |item: Result<(&[u8], &[u8]), lmdb::Error>| {
+            let (key, _) = item.map_err(|error| self.fail(error))?;
+            read_offence(key)
+        };
+        cursor.iter_start().map(offence).collect()
+    }
+
+    /// The piece of evidence with this number, in the order of epochs.
+    pub fn evidence_at(&self, index: usize) -> Read<Option<Evidence>> {
+        let evidence = self.shared.tables.evidence;
+        let cursor = self.txn.open_ro_cursor(evidence);
+        let mut cursor = cursor.map_err(|error| self.fail(error))?;
+        let Some(item) = cursor.iter_start().nth(index) else {
+            return Ok(None);
+        };
+        let (_, bytes) = item.map_err(|error| self.fail(error))?;
+        open_record(format!("evidence {index}"), bytes).map(Some)
     }
 
     /// The last epochs, oldest first, up to [`EPOCHS_KEPT`].

@@ -7,6 +7,7 @@
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 
 use crate::algorithm::{CommittedHead, EpochRecord, Persist, Write};
+use crate::evidence::Evidence;
 use crate::types::{
     check_state_updates, codec, Block, BlockHash, BlockHeight, Phase, QuorumCertificate,
     StateUpdates, TimeoutCertificate, ValidatorSetUpdates,
@@ -114,6 +115,7 @@ impl<'a> Step<'a> {
             Write::CommitBlock { hash, height } => self.commit(hash, *height)?,
             Write::DropBlock { hash } => self.drop(hash)?,
             Write::ChangeEpoch(record) => self.change_epoch(record)?,
+            Write::KeepEvidence(evidence) => self.keep_evidence(evidence)?,
         }
         Ok(())
     }
@@ -269,6 +271,20 @@ impl<'a> Step<'a> {
         }
         self.changed.dropped.push((key.height, *hash));
         Ok(())
+    }
+
+    fn keep_evidence(&mut self, evidence: &Evidence) -> Done {
+        let key = offence_key(&evidence.offence());
+        let bytes = evidence.encode();
+        self.growth.put(bytes.len());
+        let table = self.shared.tables.evidence;
+        let flags = WriteFlags::NO_OVERWRITE;
+        self.txn
+            .put(table, &key, &bytes, flags)
+            .map_err(|error| match error {
+                lmdb::Error::KeyExist => unfit("there is evidence of this offence already".into()),
+                error => self.shared.fail("writing evidence", error),
+            })
     }
 
     /// Checks that nothing dangles, and writes the small records.

@@ -259,7 +259,7 @@ pub unsafe extern "C" fn hotstuff_block_tree_highest_qc(
     })
 }
 
-/// The validators of the current epoch. [any]
+/// The validators of the current epoch; in a callback, of the epoch of the block in question. [any]
 ///
 /// @param tree  the snapshot
 /// @param out   receives the set: yours, free it with hotstuff_validator_set_free()

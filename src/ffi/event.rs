@@ -30,6 +30,10 @@ pub const HOTSTUFF_EVENT_VALIDATORS_CHANGED: u32 = 7;
 pub const HOTSTUFF_EVENT_SYNC_STARTED: u32 = 8;
 /// Event: catching up has ended. height.
 pub const HOTSTUFF_EVENT_SYNC_FINISHED: u32 = 9;
+/// Event: a validator has signed two statements that contradict each other. epoch, view, peer: the
+/// validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once for
+/// each validator, epoch and kind, also across restarts.
+pub const HOTSTUFF_EVENT_EVIDENCE: u32 = 10;
 /// Event: the bounded queue of events has overflowed. count: how many were lost.
 pub const HOTSTUFF_EVENT_DROPPED: u32 = 11;
 /// Event: the replica has stopped itself; the message says why and what to do.
@@ -46,6 +50,10 @@ pub const HOTSTUFF_EVENT_BLOCK_REFUSED: u32 = 16;
 pub const HOTSTUFF_EVENT_TOO_MANY_PENDING: u32 = 17;
 /// Event: something that an operator should look at; the message says what.
 pub const HOTSTUFF_EVENT_WARNING: u32 = 18;
+/// Event: this replica's own key has signed what its voting record does not know: another process
+/// uses the key, or the data directory is an old copy. The replica signs nothing more until it is
+/// started again, and goes on as a listener. epoch, view: of what was signed.
+pub const HOTSTUFF_EVENT_TWIN_SEEN: u32 = 19;
 
 /// Something that happened in a replica. Owned by the library, valid during the callback; all its
 /// functions are [any] until then.
@@ -70,6 +78,7 @@ pub(super) struct Told {
     block: Option<BlockHash>,
     peer: Option<ValidatorAddress>,
     message: OnceLock<CString>,
+    evidence: OnceLock<Vec<u8>>,
     source: Option<ReplicaEventKind>,
 }
 
@@ -227,6 +236,24 @@ impl Told {
                 },
             ),
             Event::AppFailed { .. } => told(HOTSTUFF_EVENT_APP_FAILED, HOTSTUFF_LOG_WARN, none),
+            Event::EvidenceFound(ref evidence) => told(
+                HOTSTUFF_EVENT_EVIDENCE,
+                HOTSTUFF_LOG_ERROR,
+                Told {
+                    rank: Rank {
+                        epoch: evidence.epoch(),
+                        view: evidence.views().0,
+                    },
+                    count: u64::from(evidence.kind().number()),
+                    peer: Some(evidence.validator),
+                    ..none
+                },
+            ),
+            Event::TwinSeen { rank } => told(
+                HOTSTUFF_EVENT_TWIN_SEEN,
+                HOTSTUFF_LOG_ERROR,
+                Told { rank, ..none },
+            ),
             Event::TooManyPending { blocks } => told(
                 HOTSTUFF_EVENT_TOO_MANY_PENDING,
                 HOTSTUFF_LOG_WARN,
@@ -242,6 +269,13 @@ impl Told {
         self.message.get_or_init(|| {
             let text = self.source.as_ref().map(sentence).unwrap_or_default();
             CString::new(text.replace('\0', " ")).unwrap_or_default()
+        })
+    }
+
+    fn evidence(&self) -> &[u8] {
+        self.evidence.get_or_init(|| match &self.source {
+            Some(ReplicaEventKind::Algorithm(Event::EvidenceFound(found))) => found.encode(),
+            _ => Vec::new(),
         })
     }
 }
@@ -332,6 +366,23 @@ fn sentence(event: &ReplicaEventKind) -> String {
             Event::AppFailed { why } => {
                 format!("the app has failed: {why}; look into its own log and its resources")
             }
+            Event::EvidenceFound(evidence) => format!(
+                "validator {:.8} has contradicted itself: a {} in view {} of epoch {}. The evidence \
+                 is kept: hotstuff_replica_evidence_at(). Show it to whoever decides who validates",
+                evidence.validator,
+                evidence.kind(),
+                evidence.views().0,
+                evidence.epoch()
+            ),
+            Event::TwinSeen {
+                rank: Rank { epoch, view },
+            } => format!(
+                "this replica's own key has signed in view {view} of epoch {epoch} what its voting \
+                 record does not know: another process uses the key, or this data directory is an \
+                 older copy. It signs nothing more, and goes on as a listener. Find the other \
+                 process and stop it, then start this one again; if the directory was put back \
+                 from a copy, start with a new key instead"
+            ),
             Event::TooManyPending { blocks } => format!(
                 "{blocks} blocks await commit: until some are committed, only empty blocks are \
                  proposed and accepted; check that more than two thirds of the power are up"
@@ -410,6 +461,25 @@ pub unsafe extern "C" fn hotstuff_event_count(event: *const hotstuff_event) -> u
 pub unsafe extern "C" fn hotstuff_event_message(event: *const hotstuff_event) -> *const c_char {
     // SAFETY: the header's rules: NULL, or the event of a callback that runs.
     unsafe { told(event, c"".as_ptr(), |told| told.message().as_ptr()) }
+}
+
+/// The evidence, as canonical bytes that can be verified anywhere: see hotstuff_verify_evidence().
+/// Borrowed: valid during the callback. No bytes if it is no ::HOTSTUFF_EVENT_EVIDENCE. [any]
+///
+/// @param event  the event
+/// @param out    receives the bytes; may be NULL
+#[no_mangle]
+pub unsafe extern "C" fn hotstuff_event_evidence(
+    event: *const hotstuff_event,
+    out: *mut hotstuff_bytes,
+) {
+    let none = hotstuff_bytes::EMPTY;
+    // SAFETY: the header's rules: NULL, or the event of a callback that runs.
+    let bytes = unsafe { told(event, none, |told| hotstuff_bytes::of(told.evidence())) };
+    // SAFETY: the header's rules: NULL, or a place for the bytes.
+    if let Some(out) = unsafe { out.as_mut() } {
+        *out = bytes;
+    }
 }
 
 /// The block it is about; false, and `out` unchanged, if there is none. [any]

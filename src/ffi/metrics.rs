@@ -36,6 +36,9 @@ pub struct hotstuff_metrics {
     /// Questions that the app did not answer, because it had too many or the state to answer from
     /// was gone.
     pub app_failures: u64,
+    /// Validators that were newly caught contradicting themselves: each once for each epoch and
+    /// kind.
+    pub evidence_found: u64,
 }
 
 // SAFETY: repr(C), struct_size first, and zero is a value of each member.
@@ -61,6 +64,7 @@ impl From<Metrics> for hotstuff_metrics {
             events_dropped: metrics.events_dropped,
             transactions: metrics.transactions,
             app_failures: metrics.app_failures,
+            evidence_found: metrics.evidence_found,
         }
     }
 }

@@ -30,7 +30,7 @@ impl Noun for hotstuff_replica {
 /// A replica, and what it has taken over. Dropped in this order: once the replica is gone no thread
 /// runs, the data directory is closed, and what is left is destroyed.
 pub(super) struct Opened {
-    replica: Replica,
+    pub(super) replica: Replica,
     owner: Owner,
     stage: Mutex<Stage>,
     /// Destroyed at the end, as the two below.

@@ -54,10 +54,10 @@ pub(super) const GROUP_BYTES_MAX: usize = 1 << 20;
 pub(super) const LATE_INPUTS_MAX: usize = 64;
 
 /// What comes to Alice.
-#[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub(super) enum ToAlice {
     Input {
-        input: Input,
+        /// Boxed: her queue has places for all validators that there may ever be.
+        input: Box<Input>,
         /// The peer's place in the queue, free again when Alice has taken the input.
         ticket: Option<Ticket>,
     },
@@ -159,7 +159,7 @@ impl Alice {
         match taken {
             ToAlice::Input { input, ticket } => {
                 drop(ticket);
-                Some(input)
+                Some(*input)
             }
             ToAlice::Notified => {
                 self.shared.clear_notified();
@@ -345,7 +345,7 @@ fn fatal(event: &Event) -> Option<String> {
         } => Some(format!(
             "the app calls the committed block {block} at height {height} invalid: this replica's \
              app and the others' are not the same function. Compare their versions; then start \
-             with an empty directory and the right one"
+             the right one in a new directory, with a new key or as a listener"
         )),
         _ => None,
     }

@@ -45,7 +45,7 @@ impl AppThread {
                 .shared
                 .alice
                 .send(ToAlice::Input {
-                    input,
+                    input: Box::new(input),
                     ticket: None,
                 })
                 .is_err()

@@ -125,14 +125,14 @@ impl MessageFilter {
         from: ValidatorAddress,
         bytes: &[u8],
     ) -> Result<(), (Option<MessageKind>, Reason)> {
-        if self.shared.me == Some(from) {
-            return Err((None, Reason::FromOneself));
-        }
         if self.peers.account(&from).is_muted(self.shared.clock.now()) {
             return Err((None, Reason::Muted));
         }
         let message = codec::decode::<Message>(bytes, self.shared.message_bytes_max)
             .map_err(|error| (None, Reason::Decode(error)))?;
+        if self.shared.me == Some(from) && !is_own_word(&message, &from) {
+            return Err((None, Reason::FromOneself));
+        }
         let kind = message.kind();
         let admitted = match message {
             Message::Progress(progress) => self.progress(from, progress, bytes),
@@ -165,6 +165,9 @@ impl MessageFilter {
         check_timeout_certificate(&message)?;
         let message = self.verifier.progress(message).map_err(Reason::Refused)?;
         if novelty == Novelty::Second {
+            if self.window.is_first_second(message.message()) {
+                self.pass(Input::Progress { from, message }, ticket)?;
+            }
             return Err(Reason::Equivocation);
         }
         self.window
@@ -283,11 +286,20 @@ impl MessageFilter {
     /// The queue holds all tickets that the validators can have; it is full only if a crowd of
     /// listeners floods it together.
     fn pass(&self, input: Input, ticket: Ticket) -> Result<(), Reason> {
-        let ticket = Some(ticket);
+        let (input, ticket) = (Box::new(input), Some(ticket));
         self.shared
             .alice
             .try_send(ToAlice::Input { input, ticket })
             .map_err(|_| Reason::QueueFull)
+    }
+}
+
+/// Whether it is a vote or a time-out of `me`. If it verifies, it is an echo, or a twin's.
+fn is_own_word(message: &Message, me: &ValidatorAddress) -> bool {
+    match message {
+        Message::Progress(ProgressMessage::Vote(vote)) => vote.voter == *me,
+        Message::Progress(ProgressMessage::TimeoutVote(timeout)) => timeout.validator == *me,
+        _ => false,
     }
 }
 

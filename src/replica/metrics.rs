@@ -112,6 +112,7 @@ pub(super) struct Counters {
     proposals: Counter,
     votes: Counter,
     view_timeouts: Counter,
+    evidence_found: Counter,
     rejected_by: Mutex<Table>,
 }
 
@@ -201,6 +202,7 @@ impl Counters {
             Event::Proposed { .. } => self.proposals.add(1),
             Event::Voted { .. } => self.votes.add(1),
             Event::ViewTimedOut { .. } => self.view_timeouts.add(1),
+            Event::EvidenceFound(_) => self.evidence_found.add(1),
             _ => {}
         }
     }
@@ -223,6 +225,7 @@ impl Counters {
             events_dropped: self.events_dropped.value(),
             transactions: self.transactions.value(),
             app_failures: self.app_failures.value(),
+            evidence_found: self.evidence_found.value(),
             rejected_by: table.lines.iter().map(line).collect(),
             ..super::Metrics::default()
         }

@@ -154,6 +154,8 @@ pub struct Metrics {
     /// Questions that the app did not answer: it panicked, had too many before, or the state to
     /// answer from was not to be had.
     pub app_failures: u64,
+    /// Pieces of evidence kept: of each validator, epoch and kind the first.
+    pub evidence_found: u64,
     /// Dropped messages by peer, and by kind and reason in words ("vote: wrong signature").
     pub rejected_by: Vec<(ValidatorAddress, String, u64)>,
 }

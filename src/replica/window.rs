@@ -18,13 +18,16 @@
 //!   ended: one in [`REPEAT_INTERVAL`].
 //! - A certificate is judged whatever its view; the same bytes again after [`REPEAT_INTERVAL`].
 //!
-//! What has verified and contradicts what its signer has said before is an equivocation.
+//! What has verified and contradicts what its signer has said before is an equivocation: the first
+//! of each kind, signer and view is passed on, as evidence.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::algorithm::EPOCHS_KEPT;
-use crate::messages::{Certificate, Nudge, ProgressMessage, Propose, TimeoutVote, Vote, Wake};
+use crate::messages::{
+    Certificate, MessageKind, Nudge, ProgressMessage, Propose, TimeoutVote, Vote, Wake,
+};
 use crate::types::crypto::sha256;
 use crate::types::{
     Epoch, Rank, Time, TimeoutCertificate, Validator, ValidatorAddress, ValidatorSet, VoteStatement,
@@ -73,6 +76,8 @@ struct Said {
     nudges: BTreeMap<ValidatorAddress, Proposed>,
     wakes: BTreeMap<ValidatorAddress, ()>,
     timeouts: BTreeMap<(ValidatorAddress, Route), Variants>,
+    /// Equivocations that have been passed on.
+    seconds: BTreeSet<(ValidatorAddress, MessageKind)>,
 }
 
 /// A leader's proposal, in the variants that have passed.
@@ -173,6 +178,18 @@ impl Window {
                 self.judge_certificate(now, place, certificate, bytes)
             }
         }
+    }
+
+    /// Whether an equivocation, which has verified, is the first of its kind, signer and view.
+    pub(super) fn is_first_second(&mut self, message: &ProgressMessage) -> bool {
+        let (ProgressMessage::Vote(vote)
+        | ProgressMessage::Propose(Propose { vote, .. })
+        | ProgressMessage::Nudge(Nudge { vote, .. })) = message
+        else {
+            return false;
+        };
+        let seconds = &mut self.view(vote.rank()).seconds;
+        seconds.insert((vote.voter, message.kind()))
     }
 
     /// Remembers a message that has verified and is on its way to Alice.

@@ -29,3 +29,10 @@ pub const STATE_VALUE_BYTES_MAX: usize = 16 << 20;
 pub const STATE_UPDATES_MAX: usize = 1 << 18;
 /// See [`STATE_UPDATES_MAX`].
 pub const STATE_UPDATES_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of one piece of evidence: two headers of the greatest size, and to spare.
+pub const EVIDENCE_BYTES_MAX: usize = 512 << 10;
+
+/// Pieces of evidence that one directory keeps. Each (validator, epoch, kind) has at most one; what
+/// comes when there are so many is neither kept nor reported.
+pub const EVIDENCE_MAX: usize = 4_096;

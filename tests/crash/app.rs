@@ -1,6 +1,7 @@
-//! The app that is killed: a log of numbered commands, each of which it takes once.
+//! The app that is killed: a log of numbered commands, each of which it takes once. Some of them
+//! change the power of a validator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hotstuff::app::{
@@ -8,7 +9,9 @@ use hotstuff::app::{
     ValidateBlockRequest, ValidateBlockResponse,
 };
 use hotstuff::types::crypto::sha256;
-use hotstuff::types::StateUpdate;
+use hotstuff::types::{StateUpdate, ValidatorAddress, ValidatorSetUpdate, ValidatorSetUpdates};
+
+use crate::child::{self, REPLICAS};
 
 /// Commands in one block.
 const BLOCK_COMMANDS_MAX: usize = 64;
@@ -49,11 +52,12 @@ impl App for Log {
         if data.is_empty() {
             return ProposeBlockResponse::Defer;
         }
+        let validator_set_updates = powers(&data);
         match updates(request.block_tree, &data) {
             Ok(updates) => ProposeBlockResponse::Block {
                 data,
                 state_updates: updates,
-                validator_set_updates: None,
+                validator_set_updates,
             },
             Err(_) => ProposeBlockResponse::Failed,
         }
@@ -63,7 +67,7 @@ impl App for Log {
         match updates(request.block_tree, &request.proposed_block.data) {
             Ok(Some(updates)) => ValidateBlockResponse::Valid {
                 state_updates: Some(updates),
-                validator_set_updates: None,
+                validator_set_updates: powers(&request.proposed_block.data),
             },
             Ok(None) => ValidateBlockResponse::Invalid,
             Err(_) => ValidateBlockResponse::Undecided,
@@ -77,6 +81,24 @@ pub fn commands_in(data: &[u8]) -> Option<Vec<u64>> {
     words
         .map(|word| word.ok().map(u64::from_be_bytes))
         .collect()
+}
+
+/// What a block does to the validator set: now and then a command gives one of them another power.
+/// All of them stay validators.
+fn powers(data: &[u8]) -> Option<ValidatorSetUpdates> {
+    let changing = commands_in(data)?
+        .into_iter()
+        .filter(|command| command % 60 == 59);
+    let update = |command: u64| {
+        let validator = child::key((command / 60) as usize % REPLICAS).address();
+        let power = 1 + command / 240 % 3;
+        (validator, power)
+    };
+    let updates: BTreeMap<ValidatorAddress, u64> = changing.map(update).collect();
+    let updates = updates.into_iter();
+    let updates = updates.map(|(validator, power)| ValidatorSetUpdate { validator, power });
+    let updates: ValidatorSetUpdates = updates.collect();
+    (!updates.is_empty()).then_some(updates)
 }
 
 /// The digest after a block of commands.

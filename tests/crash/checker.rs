@@ -134,6 +134,15 @@ impl Checker {
             .sum()
     }
 
+    /// The last one that anybody has voted in.
+    pub fn epoch(&self) -> u64 {
+        let votes = self
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.signed.votes.keys());
+        votes.map(|rank| rank.epoch.0).max().unwrap_or(0)
+    }
+
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }

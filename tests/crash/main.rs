@@ -60,7 +60,12 @@ fn four_processes_keep_their_promises_across_kills() {
     // A run whose faults did not happen shows nothing.
     assert!(outcome.losses > 0, "no kill has lost a write: {outcome:?}");
     let is_long = plan.kills >= 100;
-    let all_kinds = [outcome.blackouts, outcome.kills_at_start, outcome.torn];
+    let all_kinds = [
+        outcome.blackouts,
+        outcome.kills_at_start,
+        outcome.torn,
+        outcome.epochs,
+    ];
     assert!(
         !is_long || all_kinds.iter().all(|count| *count > 0),
         "{outcome:?}"

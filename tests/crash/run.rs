@@ -36,6 +36,8 @@ pub struct Outcome {
     /// Of these, with some sectors that had reached the disk.
     pub torn: u64,
     pub blocks: u64,
+    /// Changes of the validator set.
+    pub epochs: u64,
     pub commands: u64,
     pub messages: u64,
     pub votes: u64,
@@ -346,12 +348,13 @@ impl Run {
         self.reported = Instant::now();
         let outcome = &mut self.outcome;
         outcome.blocks = self.checker.chain().len() as u64;
+        outcome.epochs = self.checker.epoch();
         outcome.commands = self.checker.committed().len() as u64;
         outcome.messages = self.checker.messages();
         outcome.votes = self.checker.votes() as u64;
         println!(
             "crash: {} of {} kills ({} blackouts, {} at start, {} lost writes, {} torn); \
-             {} blocks, {} commands, {} messages, {} votes",
+             {} blocks, {} epochs, {} commands, {} messages, {} votes",
             outcome.kills,
             self.plan.kills,
             outcome.blackouts,
@@ -359,6 +362,7 @@ impl Run {
             outcome.losses,
             outcome.torn,
             outcome.blocks,
+            outcome.epochs,
             outcome.commands,
             outcome.messages,
             outcome.votes,

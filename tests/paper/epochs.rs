@@ -504,15 +504,15 @@ fn the_leader_of_view_1_proposes_on_the_commit_qc() {
 
 #[test]
 fn the_new_set_votes_from_view_1_on_and_the_old_epoch_is_over() {
-    let (mut f, _, commit) = changed(Setup::default(), ADD);
-    // A child of B in the old epoch: a Commit QC justifies nothing there.
+    let (mut f, _, commit) = changed(of(2), ADD); // replica 0 leads view 1 of epoch 1
+                                                  // A child of B in the old epoch: a Commit QC justifies nothing there.
     let mut child = f.block_with(4, 2, &commit, None);
     child.header.epoch = Epoch(0);
     let outcome = f.propose(&child, None);
     assert_eq!(outcome.votes(), []);
     let first = f.block_with(1, 2, &commit, None);
     let outcome = f.propose(&first, None);
-    assert_eq!(outcome.votes(), [f.vote(0, f.statement(&first))]);
+    assert_eq!(outcome.votes(), [f.vote(2, f.statement(&first))]);
     assert_eq!(outcome.votes()[0].statement.epoch, Epoch(1));
 }
 
@@ -935,9 +935,9 @@ fn after_a_crash_a_leader_nudges_again_and_never_otherwise() {
 
 #[test]
 fn after_a_crash_the_new_epoch_goes_on() {
-    let (f, _, commit) = changed(Setup::default(), ADD);
+    let (f, _, commit) = changed(of(2), ADD);
     let durable = f.algorithm().durable();
-    let mut f = Fixture::recovered(Setup::default(), |_, fresh| *fresh = durable);
+    let mut f = Fixture::recovered(of(2), |_, fresh| *fresh = durable);
     assert_eq!(f.algorithm().view(), rank(1, 1));
     let first = f.block_with(1, 2, &commit, None);
     assert_eq!(f.propose(&first, None).votes().len(), 1);
@@ -946,10 +946,10 @@ fn after_a_crash_the_new_epoch_goes_on() {
 /// The record of the old epoch, however high its view, forbids nothing in the new one.
 #[test]
 fn the_voting_record_compares_epochs_first() {
-    let (f, _, commit) = changed(Setup::default(), ADD);
+    let (f, _, commit) = changed(of(2), ADD);
     let mut durable = f.algorithm().durable();
     durable.voting_record.timed_out = Some((Epoch(0), ViewNumber(1_000)));
-    let mut f = Fixture::recovered(Setup::default(), |_, fresh| *fresh = durable);
+    let mut f = Fixture::recovered(of(2), |_, fresh| *fresh = durable);
     let first = f.block_with(1, 2, &commit, None);
     assert_eq!(f.propose(&first, None).votes().len(), 1);
 }

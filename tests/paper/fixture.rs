@@ -242,6 +242,7 @@ impl Fixture {
             },
             pending: Vec::new(),
             epochs: vec![EpochRecord::first(validator_set)],
+            offences: Default::default(),
         };
         let mut fixture = Fixture {
             genesis,
@@ -280,6 +281,10 @@ impl Fixture {
 
     pub fn hash(&self) -> GenesisHash {
         self.config.genesis
+    }
+
+    pub fn me(&self) -> usize {
+        self.me
     }
 
     pub fn address(&self, who: usize) -> ValidatorAddress {

@@ -1,6 +1,7 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
 mod epochs;
+mod evidence;
 mod fixture;
 mod leaders;
 mod peers;
@@ -700,11 +701,25 @@ fn go_on_without(f: &mut Fixture, dead: usize, to: u64) -> QuorumCertificate {
     let mut justify = f.genesis_qc();
     let views = (1..=to).filter(|view| Fixture::new().leader(*view) != dead);
     for (height, view) in (1..).zip(views.collect::<Vec<_>>()) {
-        let block = f.block(view, height, &justify, b"");
-        f.follow(&block);
+        let block = next_block(f, view, height, &justify);
         justify = f.qc(f.statement(&block), &alive);
     }
     justify
+}
+
+/// The block of `view`, which the replica votes for: of its leader, or the replica's own.
+fn next_block(f: &mut Fixture, view: u64, height: u64, justify: &QuorumCertificate) -> Block {
+    if f.leader(view) != f.me() {
+        let block = f.block(view, height, justify, b"");
+        f.follow(&block);
+        return block;
+    }
+    let entered = match justify.view_num.next().0 == view {
+        true => f.advance(Certificate::Quorum(justify.clone())),
+        false => f.enter_by_tc(view, justify),
+    };
+    let outcome = f.answer_propose(&entered.effects, data(b"mine"));
+    outcome.proposals()[0].block.clone()
 }
 
 /// The wait of the view that `qc` leads to; the host has work, so that it is not idle.
@@ -736,13 +751,13 @@ fn the_first_wait_for_a_leader_who_has_not_voted_for_a_rotation_is_a_quarter() {
     let mut f = Fixture::new();
     let qc = go_on_without(&mut f, dead, 6);
     let late = f.block(7, 6, &qc, b"");
-    f.enter_by_tc(8, &qc);
+    let entered = f.enter_by_tc(8, &qc);
     f.propose(&late, None);
     let alive: Vec<usize> = (0..4).filter(|who| *who != dead).collect();
-    let mut justify = qc;
-    for (view, height) in [(8, 6), (9, 7), (10, 8)] {
-        let block = f.block(view, height, &justify, b"");
-        f.follow(&block);
+    let mine = f.answer_propose(&entered.effects, data(b"mine"));
+    let mut justify = f.qc(f.statement(&mine.proposals()[0].block), &alive);
+    for (view, height) in [(9, 7), (10, 8)] {
+        let block = next_block(&mut f, view, height, &justify);
         justify = f.qc(f.statement(&block), &alive);
     }
     assert_eq!(wait_after(&mut f, &justify), base, "it was heard in view 7");

@@ -27,12 +27,14 @@ pub enum Behaviour {
     Withholder {
         victim: usize,
     },
-    /// Claims to know a QC of the view before, in its time-outs and in forged TCs, and does not
-    /// propose.
+    /// Claims to know a QC of the view before, in its time-outs and in forged TCs, or none at all,
+    /// and does not propose.
     Liar,
-    /// Proposes one block to one half and another to the other, and votes for both.
+    /// Proposes one block to one half and another to the other, both to the last, and votes for
+    /// both.
     Equivocator,
-    /// Votes for every block it sees, whatever the view, also after its time-outs.
+    /// Votes for every block it sees, whatever the view, also after its time-outs, and for one that
+    /// nobody has seen.
     DoubleVoter,
     /// Proposes blocks that break a rule which its key covers.
     BadProposer,
@@ -145,11 +147,13 @@ impl Actor {
                 } else {
                     (&twin, propose)
                 };
-                let vote = Message::Progress(ProgressMessage::Vote(second.vote));
-                vec![
-                    Message::Progress(ProgressMessage::Propose(first.clone())),
-                    vote,
-                ]
+                let other = if to + 1 == self.validators {
+                    ProgressMessage::Propose(second.clone())
+                } else {
+                    ProgressMessage::Vote(second.vote)
+                };
+                let first = ProgressMessage::Propose(first.clone());
+                [first, other].map(Message::Progress).to_vec()
             }
             (Behaviour::BadProposer, Message::Progress(ProgressMessage::Propose(propose))) => {
                 counts.add(Kind::BadBlock);
@@ -209,7 +213,14 @@ impl Actor {
             }
             (Behaviour::DoubleVoter, ProgressMessage::Propose(propose)) => {
                 counts.add(Kind::DoubleVote);
-                vec![self.vote_message(propose.vote.statement)]
+                let seen = propose.vote.statement;
+                let unseen = VoteStatement {
+                    block_hash: BlockHash([0xD0; 32]),
+                    ..seen
+                };
+                [seen, unseen]
+                    .map(|statement| self.vote_message(statement))
+                    .to_vec()
             }
             (Behaviour::DoubleVoter | Behaviour::WrongEpoch, ProgressMessage::Nudge(nudge)) => {
                 counts.add(Kind::DoubleVote);
@@ -608,8 +619,8 @@ impl Actor {
         vec![self.vote_message(later), timeout, wake]
     }
 
-    /// Three lies: a higher view signed over the true QC, a higher view with a QC of one's own
-    /// making, and the truth a view higher than anyone is.
+    /// Four lies: a higher view signed over the true QC, a higher view with a QC of one's own
+    /// making, the truth a view higher than anyone is, and that no QC was ever seen.
     fn inflated(&self, timeout: &TimeoutVote) -> Vec<ProgressMessage> {
         let claimed = timeout.view_num.previous();
         let signed = |view_num: ViewNumber, qc_view: ViewNumber| {
@@ -636,7 +647,12 @@ impl Actor {
             last_vote: None,
             ..timeout.clone()
         };
-        [bare, made_up, ahead]
+        let denied = TimeoutVote {
+            highest_qc: QuorumCertificate::genesis(self.genesis),
+            signature: signed(timeout.view_num, ViewNumber(0)),
+            ..timeout.clone()
+        };
+        [bare, made_up, ahead, denied]
             .map(ProgressMessage::TimeoutVote)
             .to_vec()
     }

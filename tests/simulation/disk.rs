@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotstuff::algorithm::{
     CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write, EPOCHS_KEPT,
 };
+use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::{
     Block, BlockHash, BlockHeight, GenesisHash, QuorumCertificate, Rank, StateUpdate, StateUpdates,
     TimeoutCertificate, ValidatorSet,
@@ -55,6 +56,7 @@ pub struct SimDisk {
     chain: Vec<BlockHash>,
     /// In the order of their coming.
     pending: Vec<BlockHash>,
+    evidence: BTreeMap<Offence, Evidence>,
     pub state: State,
     pub fails_next: Option<Failure>,
     /// Writes since they were last taken: what the checkers judge.
@@ -100,6 +102,7 @@ impl SimDisk {
             blocks: BTreeMap::new(),
             chain: vec![genesis.as_block_hash()],
             pending: Vec::new(),
+            evidence: BTreeMap::new(),
             state: State::new(),
             fails_next: None,
             journal: Vec::new(),
@@ -134,6 +137,12 @@ impl SimDisk {
                     return Err("a block dropped that is not pending");
                 }
                 self.blocks.remove(hash);
+            }
+            Write::KeepEvidence(evidence) => {
+                let before = self.evidence.insert(evidence.offence(), evidence.clone());
+                if before.is_some() {
+                    return Err("evidence of an offence that is known");
+                }
             }
             Write::ChangeEpoch(record) => return self.change_epoch(record),
         }
@@ -237,6 +246,7 @@ impl SimDisk {
             },
             pending: self.pending.iter().map(pending).collect(),
             epochs: self.epochs[self.epochs.len().saturating_sub(EPOCHS_KEPT)..].to_vec(),
+            offences: self.evidence.keys().copied().collect(),
         }
     }
 

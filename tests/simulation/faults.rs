@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hotstuff::algorithm::{Step, Write};
+use hotstuff::types::Phase;
 
 use crate::disk::Failure;
 use crate::network::Cut;
@@ -123,6 +124,10 @@ pub enum Moment {
     KeepsTc,
     Inserts,
     Commits,
+    /// Of a validator-set update.
+    VotesIn(Phase),
+    Nudges,
+    ChangesEpoch,
 }
 
 impl Moment {
@@ -136,6 +141,13 @@ impl Moment {
             Moment::KeepsTc => matches!(write, Write::SetHighestTc(_)),
             Moment::Inserts => matches!(write, Write::InsertBlock { .. }),
             Moment::Commits => matches!(write, Write::CommitBlock { .. }),
+            Moment::VotesIn(phase) => {
+                matches!(write, Write::CastVote(vote) if vote.phase == phase)
+            }
+            Moment::Nudges => {
+                matches!(write, Write::StoreProposal(proposal) if proposal.nudge.is_some())
+            }
+            Moment::ChangesEpoch => matches!(write, Write::ChangeEpoch(_)),
         };
         step.writes().iter().any(does)
     }

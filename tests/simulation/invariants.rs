@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hotstuff::algorithm::{Durable, EpochRecord, Event, StoredProposal, Write};
+use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::messages::{Message, ProgressMessage, Propose, TimeoutVote, Vote};
 use hotstuff::types::{
-    Block, BlockHash, CommitRule, Epoch, GenesisHash, Phase, Rank, TimeoutStatement,
-    ValidatorAddress, ValidatorSetUpdates, ViewNumber, VoteStatement,
+    Block, BlockHash, CommitRule, Epoch, GenesisHash, Phase, Rank, TimeoutStatement, Validator,
+    ValidatorAddress, ValidatorSet, ValidatorSetUpdates, ViewNumber, VoteStatement,
 };
 
-use crate::keys::index_of;
+use crate::keys::{address, check, index_of};
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ struct Past {
     /// Blocks committed on disk since the last start, and how many the host was told of.
     to_deliver: Vec<(u64, BlockHash)>,
     delivered: usize,
+    /// Offences that the host was told of, over all lives.
+    convicted: BTreeSet<Offence>,
 }
 
 pub struct Checker {
@@ -142,11 +145,32 @@ impl Checker {
                     last_commit = Some(*hash);
                 }
                 Write::DropBlock { hash } => self.drop_block(replica, hash),
+                Write::KeepEvidence(evidence) => self.convict(replica, genesis, evidence),
                 Write::ChangeEpoch(record) => self.change_epoch(replica, record, last_commit),
             }
         }
         if let Some(hash) = last_commit {
             self.commit_is_justified(replica, hash);
+        }
+    }
+
+    /// Evidence must convict whoever looks at it, and never a correct replica.
+    fn convict(&mut self, replica: usize, genesis: &GenesisHash, evidence: &Evidence) {
+        let (offence, offender) = (evidence.offence(), index_of(&evidence.validator));
+        let text = format!("{replica} keeps evidence of {offence:?}, by {offender}");
+        let powers = self.powers.get(offence.epoch.0 as usize);
+        let members = powers.into_iter().flatten().enumerate();
+        let members = members.filter(|(_, power)| **power > 0);
+        let set = ValidatorSet::new(members.map(|(index, power)| Validator {
+            address: address(index),
+            power: *power,
+        }));
+        let set = set.expect("nobody speaks of an epoch that has not begun");
+        if evidence.verify_by(genesis, &set, check).is_err() {
+            self.broken("evidence-convicts-alone", text.clone());
+        }
+        if self.is_correct(&evidence.validator) {
+            self.broken("nobody-correct-is-convicted", text);
         }
     }
 
@@ -619,6 +643,17 @@ impl Checker {
                 let text = format!("{replica} blames {} for its answer: {why}", index_of(peer));
                 self.broken("nobody-correct-is-blamed", text);
             }
+            Event::EvidenceFound(evidence) => {
+                let offence = evidence.offence();
+                if !self.past[replica].convicted.insert(offence) {
+                    let text = format!("{replica} tells of {offence:?} again");
+                    self.broken("evidence-is-told-once", text);
+                }
+            }
+            Event::TwinSeen { rank } => {
+                let text = format!("{replica} takes its own word in {rank} for a twin's");
+                self.broken("nobody-correct-has-a-twin", text);
+            }
             Event::Diverged { block, height, .. } => {
                 let text = format!("{replica}: its app refuses {block:?} at {height}");
                 self.broken("app-is-asked-on-the-right-state", text);
@@ -680,10 +715,11 @@ mod tests {
     //! Forged histories: each rule fires.
 
     use hotstuff::algorithm::{CommittedHead, VotingRecord};
+    use hotstuff::evidence::{Contradiction, Signed};
     use hotstuff::types::*;
 
     use super::*;
-    use crate::keys::{address, sign};
+    use crate::keys::sign;
 
     const GENESIS: GenesisHash = GenesisHash([9; 32]);
 
@@ -1230,6 +1266,42 @@ mod tests {
     }
 
     #[test]
+    fn evidence_against_a_correct_replica_or_against_nobody() {
+        let mut checker = checker();
+        let against = |replica: usize, other: usize| {
+            let signed = |by: usize, view: u64| {
+                let vote = vote(by, &child(&first_block(view), 9));
+                let (statement, signature) = (vote.statement, vote.signature);
+                Signed {
+                    statement,
+                    signature,
+                }
+            };
+            let (first, second) = (signed(replica, 1), signed(other, 2));
+            Evidence {
+                validator: address(replica),
+                contradiction: Contradiction::DoubleVote { first, second },
+            }
+        };
+        let keep = |checker: &mut Checker, evidence: Evidence| {
+            checker.wrote(0, &GENESIS, &[Write::KeepEvidence(evidence.clone())]);
+            checker.told(0, &Event::EvidenceFound(evidence));
+        };
+        keep(&mut checker, against(3, 3));
+        assert_eq!(broken(&checker), [""; 0]);
+        keep(&mut checker, against(1, 1));
+        keep(&mut checker, against(3, 1)); // half of it is signed by another
+        checker.told(2, &Event::TwinSeen { rank: rank(1) });
+        let rules = [
+            "nobody-correct-is-convicted",
+            "evidence-convicts-alone",
+            "evidence-is-told-once",
+            "nobody-correct-has-a-twin",
+        ];
+        assert_eq!(broken(&checker), rules);
+    }
+
+    #[test]
     fn memory_ahead_of_the_disk() {
         let mut checker = checker();
         let genesis = QuorumCertificate::genesis(GENESIS);
@@ -1245,6 +1317,7 @@ mod tests {
             },
             pending: vec![],
             epochs: vec![],
+            offences: Default::default(),
         };
         checker.remembers(0, disk.clone(), disk.clone());
         let mut memory = disk.clone();

@@ -137,6 +137,10 @@ fn describe_write(write: &Write) -> String {
         Write::ChangeEpoch(record) => {
             format!("ChangeEpoch {} {:?}", record.epoch, record.validator_set)
         }
+        Write::KeepEvidence(evidence) => {
+            let (kind, who) = (evidence.kind(), index_of(&evidence.validator));
+            format!("KeepEvidence of a {kind} by {who}")
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use hotstuff::algorithm::{
     SyncConfig, To, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
+use hotstuff::evidence::EvidenceKind;
 use hotstuff::messages::{
     Certificate, Message, ProgressMessage, SyncMessage, SyncRequest, SyncResponse,
 };
@@ -85,7 +86,7 @@ struct Replica {
     /// Taken in, not yet on disk.
     step: Option<Step>,
     inbox: VecDeque<Input>,
-    is_catching_up: bool,
+    is_draining: bool,
     pub disk: SimDisk,
     pub app: SimApp,
     verifier: Verifier,
@@ -177,7 +178,7 @@ impl World {
                 algorithm: None,
                 step: None,
                 inbox: VecDeque::new(),
-                is_catching_up: false,
+                is_draining: false,
                 disk: SimDisk::new(genesis, validator_set.clone()),
                 app: SimApp::new(setup.habits, rng.fork(), changes.clone()),
                 verifier,
@@ -585,23 +586,21 @@ impl World {
         if let Some(down) = cut_short {
             return self.crash(index, down);
         }
-        self.take_in_what_waits(index);
+        self.drain(index);
     }
 
-    /// What came while the step was open: one input after the other, until one is to be written.
-    /// Each of them comes back here, and must not go deeper: there may be thousands.
-    fn take_in_what_waits(&mut self, index: usize) {
-        if self.replicas[index].is_catching_up {
-            return;
+    /// Takes in what came while the step was open: in a loop, since each may be persisted at once.
+    fn drain(&mut self, index: usize) {
+        if std::mem::replace(&mut self.replicas[index].is_draining, true) {
+            return; // by whoever called, further out
         }
-        self.replicas[index].is_catching_up = true;
         while self.replicas[index].algorithm.is_some() {
             let Some(input) = self.replicas[index].inbox.pop_front() else {
                 break;
             };
             self.take_in(index, input);
         }
-        self.replicas[index].is_catching_up = false;
+        self.replicas[index].is_draining = false;
         self.set_timer(index);
     }
 
@@ -1115,8 +1114,9 @@ impl World {
     pub fn timeout_max(&self) -> u64 {
         let wait = |replica: usize| {
             let disk = &self.replicas[replica].disk;
+            let n = disk.epoch().validator_set.len() as u64;
             let qc_view = disk.highest_qc.rank().view.0;
-            let (n, commit_view) = (self.setup.powers.len() as u64, disk.committed_view());
+            let commit_view = disk.committed_view();
             wait(&self.setup, n, qc_view, commit_view, self.view(replica))
         };
         self.survivors().map(wait).max().unwrap_or(0)
@@ -1132,6 +1132,14 @@ impl World {
 
     pub fn height(&self, replica: usize) -> u64 {
         self.replicas[replica].disk.height()
+    }
+
+    /// Of which offences a replica keeps evidence, and by whom.
+    pub fn convicted(&self, replica: usize) -> Vec<(usize, EvidenceKind)> {
+        let offences = self.replicas[replica].disk.durable().offences.into_iter();
+        offences
+            .map(|offence| (index_of(&offence.validator), offence.kind))
+            .collect()
     }
 
     pub fn height_min(&self) -> u64 {
@@ -1199,17 +1207,6 @@ impl World {
             missing: heights.max().unwrap_or(0) - self.height_min(),
             commit_view_min: self.survivors().map(committed).min().unwrap_or(0),
         }
-    }
-
-    /// The longest wait in force at any survivor, in nanoseconds.
-    pub fn current_wait(&self) -> u64 {
-        let of = |replica: usize| {
-            let disk = &self.replicas[replica].disk;
-            let n = disk.epoch().validator_set.len() as u64;
-            let (qc_view, commit_view) = (disk.highest_qc.rank().view.0, disk.committed_view());
-            wait(&self.setup, n, qc_view, commit_view, self.view(replica))
-        };
-        self.survivors().map(of).max().unwrap_or(0)
     }
 
     pub fn violation(&self) -> Option<&Violation> {
@@ -1319,6 +1316,7 @@ fn write_digest(write: &Write) -> u64 {
         Write::CommitBlock { hash, height } => mix(7 ^ (height.0 << 8)) ^ word(&hash.0),
         Write::DropBlock { hash } => mix(8) ^ word(&hash.0),
         Write::ChangeEpoch(record) => mix(9 ^ (record.epoch.0 << 8)),
+        Write::KeepEvidence(evidence) => mix(10) ^ word(&evidence.validator.0),
     }
 }
 

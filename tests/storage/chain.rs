@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hotstuff::algorithm::{Durable, EpochRecord, Write};
 use hotstuff::block_tree::{BlockTree, Durability, OpenOptions};
+use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::types::*;
 use serde_bytes::ByteBuf;
 
@@ -73,6 +74,53 @@ pub fn timeout_certificate(view: u64, highest_qc: QuorumCertificate) -> TimeoutC
 
 pub fn vote(block: BlockHash, view: u64) -> VoteStatement {
     certificate(block, view).statement()
+}
+
+/// Evidence against a validator in `epoch`, of any of the three kinds.
+pub fn evidence(validator: u8, epoch: u64, kind: usize) -> Evidence {
+    let made = Made::first(1, b"", vec![]);
+    let signature = Signature([validator; 64]);
+    let epoch = Epoch(epoch);
+    let statement = VoteStatement {
+        epoch,
+        ..vote(made.hash, 1)
+    };
+    let first = Signed {
+        statement,
+        signature,
+    };
+    let header = Signed {
+        statement: BlockHeader {
+            epoch,
+            ..made.block.header
+        },
+        signature,
+    };
+    let timeout = Signed {
+        statement: TimeoutStatement {
+            epoch,
+            view_num: ViewNumber(3),
+            qc_view: ViewNumber(2),
+        },
+        signature,
+    };
+    Evidence {
+        validator: ValidatorAddress([validator; 32]),
+        contradiction: match kind % 3 {
+            0 => Contradiction::DoubleVote {
+                first,
+                second: first,
+            },
+            1 => Contradiction::DoubleProposal {
+                first: Box::new(header.clone()),
+                second: Box::new(header),
+            },
+            _ => Contradiction::LyingTimeout {
+                timeout,
+                vote: first,
+            },
+        },
+    }
 }
 
 /// A block with its name and what it changes.

@@ -72,6 +72,9 @@ fn records_keep_their_bytes() {
         Write::SetHighestQc(one.certificate()),
         Write::SetHighestTc(timeout_certificate(2, one.certificate())),
         one.commit(),
+        Write::KeepEvidence(evidence(1, 7, 0)),
+        Write::KeepEvidence(evidence(1, 7, 1)),
+        Write::KeepEvidence(evidence(2, 7, 2)),
     ])
     .unwrap();
     drop(tree);

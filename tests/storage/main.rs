@@ -4,6 +4,7 @@
 mod branches;
 mod chain;
 mod child;
+mod evidence;
 mod golden;
 mod limits;
 mod model;

@@ -9,6 +9,7 @@ use hotstuff::algorithm::{
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, OpenOptions, StorageError, Unwritten};
+use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::*;
 
 use crate::chain::*;
@@ -42,6 +43,7 @@ struct Model {
     durable: Durable,
     blocks: BTreeMap<BlockHash, Made>,
     chain: Vec<BlockHash>,
+    evidence: BTreeMap<Offence, Evidence>,
     /// All of them, from 0 on.
     epochs: Vec<EpochRecord>,
     state: State,
@@ -72,6 +74,7 @@ impl Model {
             committed: head,
             pending: Vec::new(),
             epochs: vec![EpochRecord::first(genesis.validator_set.clone())],
+            offences: Default::default(),
         };
         let state = genesis.app_state.into_iter();
         Model {
@@ -79,6 +82,7 @@ impl Model {
             durable,
             blocks: BTreeMap::new(),
             chain: Vec::new(),
+            evidence: BTreeMap::new(),
             state: state
                 .map(|(key, value)| (key.into_vec(), value.into_vec()))
                 .collect(),
@@ -141,6 +145,10 @@ impl Model {
                 let oldest = self.epochs.len().saturating_sub(EPOCHS_KEPT);
                 durable.epochs = self.epochs[oldest..].to_vec();
             }
+            Write::KeepEvidence(found) => {
+                durable.offences.insert(found.offence());
+                self.evidence.insert(found.offence(), found.clone());
+            }
         }
     }
 
@@ -167,7 +175,7 @@ impl Model {
     fn writes(&mut self, chance: &mut Chance) -> Vec<Write> {
         self.view += 1;
         let view = self.view;
-        match chance.below(10) {
+        match chance.below(11) {
             0..=4 => {
                 let made = self.child(chance);
                 let vote = vote(made.hash, view);
@@ -197,6 +205,12 @@ impl Model {
                 vec![Write::SetHighestTc(timeout_certificate(view, qc))]
             }
             7 => self.drop(chance),
+            8 => {
+                let found = evidence(chance.below(3) as u8, view / 50, chance.below(3));
+                let is_known = self.evidence.contains_key(&found.offence());
+                let keep = (!is_known).then_some(Write::KeepEvidence(found));
+                keep.into_iter().collect()
+            }
             _ => self.commit(chance),
         }
     }
@@ -307,6 +321,10 @@ impl Model {
             self.durable.committed.height
         );
         assert_eq!(snapshot.highest_qc().unwrap(), self.durable.highest_qc);
+        for (index, found) in self.evidence.values().enumerate() {
+            assert_eq!(snapshot.evidence_at(index).unwrap().as_ref(), Some(found));
+        }
+        assert_eq!(snapshot.evidence_at(self.evidence.len()).unwrap(), None);
         for record in &self.epochs {
             let read = snapshot.epoch_record(record.epoch).unwrap();
             assert_eq!(read.as_ref(), Some(record));

@@ -6,7 +6,7 @@ use std::path::Path;
 use hotstuff::types::crypto::sha256;
 use lmdb::{Cursor, Transaction};
 
-pub const TABLES: [&str; 4] = ["blocks", "hashes", "sets", "state"];
+pub const TABLES: [&str; 5] = ["blocks", "evidence", "hashes", "sets", "state"];
 
 fn environment(directory: &Path) -> lmdb::Environment {
     let mut builder = lmdb::Environment::new();

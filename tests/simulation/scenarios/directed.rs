@@ -96,7 +96,7 @@ fn expect_a_commit_in_each_rotation_of(world: &mut World, first_view: u64, who: 
 }
 
 /// Runs until every survivor is in `view`, which it must reach in a virtual hour.
-fn run_to_view(world: &mut World, view: u64) {
+pub fn run_to_view(world: &mut World, view: u64) {
     let behind = |world: &World| world.survivors().any(|replica| world.view(replica) < view);
     let late = world.run_while(world.now + 3_600_000 * MILLIS, behind);
     if late {
@@ -365,13 +365,6 @@ fn every_crash_point() {
 /// this point of their next step of this kind.
 #[test]
 fn every_crash_point_of_every_kind_of_step() {
-    let points = [
-        CrashPoint::BeforeWrite,
-        CrashPoint::AfterWrite,
-        CrashPoint::WhileSending,
-        CrashPoint::Disk(Failure::Before),
-        CrashPoint::Disk(Failure::After),
-    ];
     let moments = [
         Moment::Votes,
         Moment::TimesOut,
@@ -386,25 +379,36 @@ fn every_crash_point_of_every_kind_of_step() {
         setup.faults = vec![(500 * MILLIS, Fault::Die { replica: 3 })];
         setup
     };
-    for (point, moment) in points
-        .iter()
-        .flat_map(|point| moments.map(|moment| (*point, moment)))
-    {
-        for_all(1, setup, |world| {
-            world.run_until(1_000 * MILLIS);
-            for replica in 0..3 {
-                world.crash_in(replica, point, moment, 50 * MILLIS);
-            }
-            let late = world.run_while(world.now + 600_000 * MILLIS, World::crashes_wait);
-            if late {
-                let text = format!("at {point:?} of a step that {moment:?}");
-                world.checker.broken("the-crash-comes", text);
-            }
-            heal_and_progress(world);
-            let kind = point.kind();
-            assert!(world.counts.of(kind) >= 3, "{point:?}, {moment:?}");
-        });
+    for moment in moments {
+        for point in POINTS_IN_A_STEP {
+            for_all(1, setup, |world| {
+                world.run_until(1_000 * MILLIS);
+                crash_all_in(world, 3, point, moment);
+                heal_and_progress(world);
+            });
+        }
     }
+}
+
+pub const POINTS_IN_A_STEP: [CrashPoint; 5] = [
+    CrashPoint::BeforeWrite,
+    CrashPoint::AfterWrite,
+    CrashPoint::WhileSending,
+    CrashPoint::Disk(Failure::Before),
+    CrashPoint::Disk(Failure::After),
+];
+
+/// Each of the first `replicas` dies once at `point` of a step of this kind: the run goes on until
+/// all have.
+pub fn crash_all_in(world: &mut World, replicas: usize, point: CrashPoint, moment: Moment) {
+    for replica in 0..replicas {
+        world.crash_in(replica, point, moment, 50 * MILLIS);
+    }
+    if world.run_while(world.now + 600_000 * MILLIS, World::crashes_wait) {
+        let text = format!("at {point:?} of a step that {moment:?}");
+        world.checker.broken("the-crash-comes", text);
+    }
+    assert!(world.counts.of(point.kind()) >= replicas as u64);
 }
 
 /// A replica that was cut off for hundreds of blocks catches up, and a listener that never votes.

@@ -1,12 +1,12 @@
 //! Directed changes of the validator set: each is one promise of the phased mode.
 
 use hotstuff::algorithm::VoteTo;
-use hotstuff::types::CommitRule;
+use hotstuff::types::{CommitRule, Phase};
 
-use super::directed::{for_all, four};
+use super::directed::{crash_all_in, for_all, four, POINTS_IN_A_STEP};
 use crate::case::heal_and_progress;
 use crate::changes::Change;
-use crate::faults::{CrashPoint, Fault, Kind};
+use crate::faults::{CrashPoint, Fault, Kind, Moment};
 use crate::network::Cut;
 use crate::rng::Rng;
 use crate::setup::{Setup, MILLIS, SECONDS};
@@ -169,4 +169,36 @@ fn the_hand_over_is_repeated_until_the_new_set_has_it() {
         setup
     };
     for_all(8, setup, expect_changes);
+}
+
+/// Of each vote of a change, of each nudge and of the change itself, every crash point.
+#[test]
+fn every_crash_point_of_every_phase() {
+    let moments = [
+        Moment::VotesIn(Phase::Prepare),
+        Moment::VotesIn(Phase::Precommit),
+        Moment::VotesIn(Phase::Commit),
+        Moment::Nudges,
+        Moment::ChangesEpoch,
+    ];
+    let setup = |seed, rule, vote_to| {
+        let powers: [&[(usize, u64)]; 2] = [&[(1, 2)], &[(1, 1)]];
+        let changes: Vec<(u64, &[(usize, u64)])> = (0..24)
+            .map(|i| (500 + 100 * i, powers[i as usize % 2]))
+            .collect();
+        changing(seed, rule, vote_to, &changes)
+    };
+    for moment in moments {
+        for point in POINTS_IN_A_STEP {
+            for_all(1, setup, |world| {
+                let is_two_chain = world.setup.commit_rule == CommitRule::TwoChain;
+                if moment == Moment::VotesIn(Phase::Precommit) && is_two_chain {
+                    return; // it has no such phase
+                }
+                world.run_until(450 * MILLIS);
+                crash_all_in(world, 4, point, moment);
+                expect_changes(world);
+            });
+        }
+    }
 }

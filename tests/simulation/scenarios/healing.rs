@@ -38,7 +38,7 @@ fn cut_off(seed: u64, rule: CommitRule, vote_to: VoteTo, silence: u64) -> Setup 
 
 /// After healing, every replica commits something new within the bound.
 fn heal_and_measure(world: &mut World) {
-    let (calm, wait) = (world.setup.calm, world.current_wait());
+    let (calm, wait) = (world.setup.calm, world.timeout_max());
     let bound = 3 * wait + 10 * calm.delay_max;
     let before: Vec<u64> = (0..4).map(|replica| world.height(replica)).collect();
     let start = world.now;

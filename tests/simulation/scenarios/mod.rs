@@ -4,5 +4,6 @@ mod apart;
 mod budget;
 mod directed;
 mod epochs;
+mod evidence;
 mod healing;
 mod random;
