@@ -1,5 +1,6 @@
-//! A bounded exhaustive search over the real core: four replicas of which one lies, a few views, and
-//! every order and loss of messages. What a proof on paper says of the rules, this says of the code.
+//! A bounded exhaustive search over the real core: four replicas of which one lies, a few views,
+//! and every order and loss of messages. What a proof on paper says of the rules, this says of the
+//! code.
 //!
 //! ```text
 //!   Search (search.rs): states of the whole, breadth first, each visited once
