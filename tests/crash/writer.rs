@@ -112,12 +112,12 @@ fn die(test: &str, disk: &Disk, point: u64) -> (Option<usize>, bool) {
         .stderr(Stdio::inherit());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    let said = text
+    let mut said = text
         .lines()
         .filter_map(|line| line.split_once("> ")?.1.parse().ok());
     let has_died = std::os::unix::process::ExitStatusExt::signal(&output.status).is_some();
     assert!(has_died || output.status.success(), "{text}");
-    (said.last(), has_died)
+    (said.next_back(), has_died)
 }
 
 /// Opens what is left, compares it, and goes on to the end.
