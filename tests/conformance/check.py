@@ -161,6 +161,21 @@ voting_record = fields(
     optional(vote_statement), optional(fields(number, number)), optional(stored_proposal)
 )
 epoch_record = fields(number, validator_set, optional(qc))
+timeout_statement = fields(number, number, number)
+
+
+def signed(statement):
+    return fields(statement, signature)
+
+
+evidence = fields(
+    hash32,
+    one_of(
+        fields(signed(vote_statement), signed(vote_statement)),
+        fields(signed(header), signed(header)),
+        fields(signed(timeout_statement), signed(vote_statement)),
+    ),
+)
 
 
 def sha256(tag, *parts):
@@ -214,6 +229,7 @@ TYPES = {
     "digest of a statement": digest,
     "hash of a block": block_name,
     "hash of a genesis": lambda g: sha256("genesis", genesis(g)),
+    "Evidence": evidence,
 }
 
 

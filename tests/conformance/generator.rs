@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hotstuff::algorithm::{EpochRecord, StoredProposal, VotingRecord};
+use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::messages::*;
 use hotstuff::types::*;
 use serde_bytes::ByteBuf;
@@ -118,16 +119,20 @@ impl Generator {
         }
     }
 
+    pub fn header(&mut self) -> BlockHeader {
+        BlockHeader {
+            height: BlockHeight(self.number()),
+            epoch: self.epoch(),
+            view: self.view(),
+            justify: self.quorum_certificate(),
+            data_hash: DataHash(self.bytes()),
+            validator_set_updates: self.option(|g| g.list(3, Self::validator_set_update)),
+        }
+    }
+
     pub fn block(&mut self) -> Block {
         Block {
-            header: BlockHeader {
-                height: BlockHeight(self.number()),
-                epoch: self.epoch(),
-                view: self.view(),
-                justify: self.quorum_certificate(),
-                data_hash: DataHash(self.bytes()),
-                validator_set_updates: self.option(|g| g.list(3, Self::validator_set_update)),
-            },
+            header: self.header(),
             data: Data::new(self.text(0, 200)),
         }
     }
@@ -294,16 +299,49 @@ impl Generator {
         }
     }
 
+    pub fn evidence(&mut self) -> Evidence {
+        let validator = self.address();
+        let contradiction = match self.below(3) {
+            0 => Contradiction::DoubleVote {
+                first: self.signed(Self::vote_statement),
+                second: self.signed(Self::vote_statement),
+            },
+            1 => Contradiction::DoubleProposal {
+                first: Box::new(self.signed(Self::header)),
+                second: Box::new(self.signed(Self::header)),
+            },
+            _ => Contradiction::LyingTimeout {
+                timeout: self.signed(Self::timeout_statement),
+                vote: self.signed(Self::vote_statement),
+            },
+        };
+        Evidence {
+            validator,
+            contradiction,
+        }
+    }
+
+    fn signed<S>(&mut self, statement: impl FnOnce(&mut Self) -> S) -> Signed<S> {
+        Signed {
+            statement: statement(self),
+            signature: self.signature(),
+        }
+    }
+
+    fn timeout_statement(&mut self) -> TimeoutStatement {
+        TimeoutStatement {
+            epoch: self.epoch(),
+            view_num: self.view(),
+            qc_view: self.view(),
+        }
+    }
+
     /// What is signed for a statement, on the chain of a genesis.
     fn digest(&mut self) -> Vec<u8> {
         let genesis = GenesisHash(self.bytes());
         let statement = match self.below(3) {
             0 => Statement::Vote(self.vote_statement()),
-            1 => Statement::Timeout(TimeoutStatement {
-                epoch: self.epoch(),
-                view_num: self.view(),
-                qc_view: self.view(),
-            }),
+            1 => Statement::Timeout(self.timeout_statement()),
             _ => Statement::Wake(WakeStatement {
                 epoch: self.epoch(),
                 view_num: self.view(),
@@ -349,6 +387,7 @@ pub const TYPES: &[(&str, Make)] = &[
     ("digest of a statement", Generator::digest),
     ("hash of a block", Generator::block_name),
     ("hash of a genesis", |g| g.genesis().hash().0.to_vec()),
+    ("Evidence", |g| codec::encode(&g.evidence())),
 ];
 
 /// The generator of the type at `place` of [`TYPES`].

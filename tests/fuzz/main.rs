@@ -227,7 +227,7 @@ fn records_of_the_database() {
 #[test]
 fn functions_for_c() {
     let seeds = values().into_iter().enumerate();
-    let seeds = seeds.map(|(place, value)| [&[place as u8 % 5], value.as_slice()].concat());
+    let seeds = seeds.map(|(place, value)| [&[place as u8 % 6], value.as_slice()].concat());
     fuzz("c_functions", &seeds.collect::<Vec<_>>(), 20_000);
 }
 
@@ -251,7 +251,7 @@ fn decodable(source: &str) -> Vec<&str> {
             .or(line.strip_prefix("pub enum "));
         if let Some(name) = name {
             if derives {
-                found.extend(name.split([' ', '(']).next());
+                found.extend(name.split([' ', '(', '<']).next());
             }
             derives = false;
         }

@@ -2,6 +2,7 @@
 //! functions answer. `tests/c` calls them with wrong pointers; here the bytes are wrong.
 
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 
 use hotstuff::ffi::*;
@@ -18,10 +19,12 @@ pub const CALLED: &[&str] = &[
     "hotstuff_config_set_data_dir",
     "hotstuff_config_set_genesis_state",
     "hotstuff_config_set_option",
+    "hotstuff_evidence_read",
     "hotstuff_keypair_from_pkcs8",
     "hotstuff_keypair_from_seed",
     "hotstuff_tcp_config_add_peer",
     "hotstuff_tcp_config_set_listen",
+    "hotstuff_verify_evidence",
 ];
 
 /// The target `filter` feeds what stands behind `deliver`. The others' objects live only in a
@@ -37,11 +40,12 @@ pub const ELSEWHERE: &[&str] = &[
 
 pub fn c_functions(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
-    match bytes.byte() % 5 {
+    match bytes.byte() % 6 {
         0 => block_decode(bytes.0),
         1 => keypair(bytes.0),
         2 => genesis_state(&mut bytes),
         3 => option(&mut bytes),
+        4 => evidence(bytes.0),
         _ => addresses(&mut bytes),
     }
 }
@@ -77,6 +81,25 @@ unsafe fn contents<'a>(buffer: *const hotstuff_buffer) -> &'a [u8] {
     unsafe {
         hotstuff_buffer_get(buffer, &mut bytes);
         std::slice::from_raw_parts(bytes.data, bytes.len)
+    }
+}
+
+fn evidence(bytes: &[u8]) {
+    let genesis = hotstuff_hash { bytes: [7; 32] };
+    let mut validators = null_mut();
+    let mut offender = hotstuff_validator_address { bytes: [0; 32] };
+    let mut info = MaybeUninit::<hotstuff_evidence_info>::uninit();
+    // SAFETY: the pointers are to living values of these lengths, and what is given is freed.
+    unsafe {
+        hotstuff_evidence_info_init(info.as_mut_ptr(), size_of::<hotstuff_evidence_info>());
+        let read = hotstuff_evidence_read(bytes.as_ptr(), bytes.len(), info.as_mut_ptr());
+        assert_ne!(read, HOTSTUFF_E_PANIC);
+        assert_eq!(hotstuff_validator_set_new(&mut validators), HOTSTUFF_OK);
+        let (bytes, len) = (bytes.as_ptr(), bytes.len());
+        let status = hotstuff_verify_evidence(&genesis, validators, bytes, len, &mut offender);
+        // Of no validators, none is guilty.
+        assert!(status != HOTSTUFF_OK && status != HOTSTUFF_E_PANIC);
+        hotstuff_validator_set_free(validators);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use hotstuff::algorithm::{EpochRecord, StoredProposal, VotingRecord};
+use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::messages::*;
 use hotstuff::types::codec::DecodeError;
 use hotstuff::types::*;
@@ -18,7 +19,9 @@ pub const DECODERS: &[Decoder] = &[
     ("Certificate", check::<Certificate>),
     ("ChainParameters", check::<ChainParameters>),
     ("CommitRule", check::<CommitRule>),
+    ("Contradiction", check::<Contradiction>),
     ("EpochRecord", check::<EpochRecord>),
+    ("Evidence", check::<Evidence>),
     ("Genesis", check::<Genesis>),
     ("Message", check::<Message>),
     ("Nudge", check::<Nudge>),
@@ -26,6 +29,7 @@ pub const DECODERS: &[Decoder] = &[
     ("ProgressMessage", check::<ProgressMessage>),
     ("Propose", check::<Propose>),
     ("QuorumCertificate", check::<QuorumCertificate>),
+    ("Signed", check::<Signed<VoteStatement>>),
     ("StateUpdate", check::<StateUpdate>),
     ("StoredProposal", check::<StoredProposal>),
     ("SyncMessage", check::<SyncMessage>),

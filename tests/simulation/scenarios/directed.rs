@@ -400,7 +400,7 @@ pub const POINTS_IN_A_STEP: [CrashPoint; 5] = [
 
 /// Each of the first `replicas` dies once at `point` of a step of this kind: the run goes on until
 /// all have.
-pub fn crash_all_in(world: &mut World, replicas: usize, point: CrashPoint, moment: Moment) {
+fn crash_all_in(world: &mut World, replicas: usize, point: CrashPoint, moment: Moment) {
     for replica in 0..replicas {
         world.crash_in(replica, point, moment, 50 * MILLIS);
     }
