@@ -132,6 +132,7 @@ impl Node {
             },
             pending: Vec::new(),
             epochs: vec![EpochRecord::first(genesis.validator_set)],
+            offences: Default::default(),
         };
         let mut node = Node {
             index,
