@@ -30,7 +30,7 @@ use liar::{Liar, LIES};
 fn catch_up(what: &str, length: u64, data_every: Option<u64>, padding: usize, delay_ms: u64) {
     let mut cluster = Cluster::new(4);
     cluster.map_bytes = 1 << 30;
-    let chain = Chain::new(&cluster, length, data_every, padding);
+    let chain = Chain::new(&cluster, Some(0), length, data_every, padding);
     chain.write(&cluster, 1);
     *cluster.hub.delay.lock().unwrap() = Duration::from_millis(delay_ms);
     cluster.start(1);
@@ -65,7 +65,8 @@ fn large_blocks_of_which_few_fit_into_an_answer() {
 }
 
 /// One of four lies, in every way in turn, to a replica that has lost its disk; it is the first to
-/// be asked. The others bring it up to date, and with it, and without the liar, the chain goes on.
+/// be asked. The others bring it up to date. When it starts again, with what it has learned of its
+/// own votes on its disk, the chain goes on with it, and without the liar.
 #[test]
 fn f_of_the_peers_lie_in_every_way_and_the_honest_one_catches_up() {
     let mut cluster = Cluster::new(4);
@@ -78,13 +79,15 @@ fn f_of_the_peers_lie_in_every_way_and_the_honest_one_catches_up() {
     let mut order = [0, 1, 2, 3];
     order.sort_by_key(|i| cluster.address(*i));
     let [liar, victim, one, other] = order;
-    let chain = Arc::new(Chain::new(&cluster, 400, Some(3), 100));
+    let chain = Arc::new(Chain::new(&cluster, Some(victim), 400, Some(3), 100));
     cluster.given.store(chain.count, Ordering::SeqCst);
     for server in [one, other] {
         chain.write(&cluster, server);
         cluster.start(server);
     }
     for lie in LIES {
+        // It has voted before it lost its disk, as its peers tell it: it may follow, and not vote.
+        cluster.wipe(victim);
         let began = Instant::now();
         let at_work = Liar::start(&cluster, liar, &chain, lie);
         let replica = cluster.start(victim);
@@ -100,7 +103,6 @@ fn f_of_the_peers_lie_in_every_way_and_the_honest_one_catches_up() {
         assert!(asked <= ASKED_MAX, "{}: asked {asked} times", lie.0);
         drop(replica);
         cluster.stop(victim);
-        cluster.wipe(victim);
     }
     cluster.start(victim);
     cluster.give_work(victim, 5);
@@ -118,7 +120,7 @@ const REST_MAX: Duration = Duration::from_secs(10);
 fn consensus_never_waits_for_sync() {
     let mut cluster = Cluster::new(4);
     cluster.map_bytes = 1 << 30;
-    let chain = Arc::new(Chain::new(&cluster, 2_000, Some(1), 2_000));
+    let chain = Arc::new(Chain::new(&cluster, None, 2_000, Some(1), 2_000));
     cluster.given.store(chain.count, Ordering::SeqCst);
     (0..4).for_each(|i| chain.write(&cluster, i));
     let cluster = cluster.start_all();
@@ -171,7 +173,7 @@ fn consensus_never_waits_for_sync() {
 #[test]
 fn a_damaged_block_does_not_stop_the_replica() {
     let mut cluster = Cluster::new(1);
-    let chain = Chain::new(&cluster, 50, None, 0);
+    let chain = Chain::new(&cluster, None, 50, None, 0);
     chain.write(&cluster, 0);
     cluster.given.store(chain.count, Ordering::SeqCst);
     let directory = cluster.config(0).storage.data_dir;

@@ -31,8 +31,8 @@ pub const HOTSTUFF_EVENT_SYNC_STARTED: u32 = 8;
 /// Event: catching up has ended. height.
 pub const HOTSTUFF_EVENT_SYNC_FINISHED: u32 = 9;
 /// Event: a validator has signed two statements that contradict each other. epoch, view, peer: the
-/// validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once for
-/// each validator, epoch and kind, also across restarts.
+/// validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once
+/// for each validator, epoch and kind, also across restarts.
 pub const HOTSTUFF_EVENT_EVIDENCE: u32 = 10;
 /// Event: the bounded queue of events has overflowed. count: how many were lost.
 pub const HOTSTUFF_EVENT_DROPPED: u32 = 11;
@@ -367,8 +367,9 @@ fn sentence(event: &ReplicaEventKind) -> String {
                 format!("the app has failed: {why}; look into its own log and its resources")
             }
             Event::EvidenceFound(evidence) => format!(
-                "validator {:.8} has contradicted itself: a {} in view {} of epoch {}. The evidence \
-                 is kept: hotstuff_replica_evidence_at(). Show it to whoever decides who validates",
+                "validator {:.8} has contradicted itself: a {} in view {} of epoch {}. The \
+                 evidence is kept: hotstuff_replica_evidence_at(). Show it to whoever decides \
+                 who validates",
                 evidence.validator,
                 evidence.kind(),
                 evidence.views().0,

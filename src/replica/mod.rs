@@ -169,6 +169,7 @@ pub struct ReplicaEvent {
 
 /// What an event says.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // the large one is rare
 pub enum ReplicaEventKind {
     Algorithm(Event),
     /// What an operator should look at, in words: the signer did not sign (the view is lost,

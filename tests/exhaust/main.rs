@@ -133,8 +133,8 @@ fn budget() {
     assert!(violations == 0, "{violations} searches found a broken rule");
 }
 
-/// The oracle fires: each seeded defect is found as what it leads to, a fork. Where time-outs are of
-/// no use to it, or those of one view are enough, there are no others: so the longer chains are
+/// The oracle fires: each seeded defect is found as what it leads to, a fork. Where time-outs are
+/// of no use to it, or those of one view are enough, there are no others: so the longer chains are
 /// reached, too.
 fn forks(rule: CommitRule, views: u64, timeouts: (u64, u64), defect: Defect) {
     let bounds = Bounds {

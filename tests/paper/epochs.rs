@@ -504,8 +504,9 @@ fn the_leader_of_view_1_proposes_on_the_commit_qc() {
 
 #[test]
 fn the_new_set_votes_from_view_1_on_and_the_old_epoch_is_over() {
-    let (mut f, _, commit) = changed(of(2), ADD); // replica 0 leads view 1 of epoch 1
-                                                  // A child of B in the old epoch: a Commit QC justifies nothing there.
+    // Replica 0 leads view 1 of epoch 1.
+    let (mut f, _, commit) = changed(of(2), ADD);
+    // A child of B in the old epoch: a Commit QC justifies nothing there.
     let mut child = f.block_with(4, 2, &commit, None);
     child.header.epoch = Epoch(0);
     let outcome = f.propose(&child, None);

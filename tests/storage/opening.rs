@@ -431,8 +431,10 @@ fn an_interrupted_creation_is_taken_up_again() {
     let data = written(whole.path());
     let first_pages = fs::read(data).unwrap()[..4_096].to_vec();
     let mut unused = first_pages;
-    unused[144..152].fill(0); // the transaction that LMDB begins with
-                              // Found by tests/crash: the power may fail when the second of them is on disk, and not the first.
+    // The transaction that LMDB begins with.
+    unused[144..152].fill(0);
+    // Found by tests/crash: the power may fail when the second of them is on disk, and not the
+    // first.
     let second = [vec![0; 4_096], unused.clone()].concat();
     let both = [unused.clone(), unused.clone()].concat();
     let cases: [&dyn Fn(&Path); 7] = [

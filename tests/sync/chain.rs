@@ -22,8 +22,15 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// `length` blocks; every `data_every`-th counts on, and has so much `padding`.
-    pub fn new(cluster: &Cluster, length: u64, data_every: Option<u64>, padding: usize) -> Chain {
+    /// `length` blocks; every `data_every`-th counts on, and has so much `padding`. Replica
+    /// `absent` has signed none of them: it may begin without its voting record.
+    pub fn new(
+        cluster: &Cluster,
+        absent: Option<usize>,
+        length: u64,
+        data_every: Option<u64>,
+        padding: usize,
+    ) -> Chain {
         let genesis = cluster.genesis.hash();
         let mut chain = Chain {
             blocks: Vec::new(),
@@ -56,7 +63,7 @@ impl Chain {
                 validator_set_updates: None,
             };
             let hash = header.hash(&genesis);
-            chain.highest_qc = certificate(cluster, hash, height);
+            chain.highest_qc = certificate(cluster, absent, hash, height);
             chain.blocks.push((hash, Block { header, data }));
         }
         chain
@@ -106,13 +113,20 @@ impl Chain {
                 writes.clear();
             }
         }
+        // Its own vote is in the certificates: what has signed them must remember it.
+        writes.push(Write::CastVote(self.highest_qc.statement()));
         writes.push(Write::SetHighestQc(self.highest_qc.clone()));
         tree.persist(&writes).unwrap();
     }
 }
 
-/// The certificate of a block in `view`, by all validators.
-fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> QuorumCertificate {
+/// The certificate of a block in `view`, by all validators but the one that is `absent`.
+fn certificate(
+    cluster: &Cluster,
+    absent: Option<usize>,
+    block_hash: BlockHash,
+    view: u64,
+) -> QuorumCertificate {
     let statement = VoteStatement {
         epoch: Epoch(0),
         view_num: ViewNumber(view),
@@ -123,12 +137,14 @@ fn certificate(cluster: &Cluster, block_hash: BlockHash, view: u64) -> QuorumCer
     let digest = Statement::Vote(statement).digest(&cluster.genesis.hash());
     let mut keys: Vec<&KeyPair> = cluster.keys.iter().collect();
     keys.sort_by_key(|key| key.address());
+    let absent = absent.map(|i| cluster.address(i));
+    let sign = |key: &&KeyPair| (Some(key.address()) != absent).then(|| key.sign(&digest));
     QuorumCertificate {
         epoch: statement.epoch,
         view_num: statement.view_num,
         justify_view: statement.justify_view,
         block_hash,
         phase: statement.phase,
-        signatures: keys.iter().map(|key| Some(key.sign(&digest))).collect(),
+        signatures: keys.iter().map(sign).collect(),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotstuff::algorithm::verify::Refusal;
-use hotstuff::algorithm::{Input, To};
+use hotstuff::algorithm::{Event, Input, To};
 use hotstuff::messages::Message;
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
 use hotstuff::types::{
@@ -290,8 +290,16 @@ impl World {
         if has_written && self.scenario.is_honest(index) {
             self.compare(index);
         }
+        let is_twin_seen = |event: &Event| matches!(event, Event::TwinSeen { .. });
+        let is_silenced = spoken.iter().any(|s| s.events.iter().any(is_twin_seen));
         for (to, message) in spoken.into_iter().flat_map(|spoken| spoken.messages) {
             self.send(index, to, message);
+        }
+        if is_silenced {
+            // A twin is not to be stopped by what the other one has signed: it starts again.
+            let chain = chain(&self.scenario);
+            let spoken = self.nodes[index].restart(&chain, Time(self.now));
+            self.hear_out(index, spoken);
         }
     }
 

@@ -407,6 +407,7 @@ fn crash_all_in(world: &mut World, replicas: usize, point: CrashPoint, moment: M
     if world.run_while(world.now + 600_000 * MILLIS, World::crashes_wait) {
         let text = format!("at {point:?} of a step that {moment:?}");
         world.checker.broken("the-crash-comes", text);
+        return;
     }
     assert!(world.counts.of(point.kind()) >= replicas as u64);
 }

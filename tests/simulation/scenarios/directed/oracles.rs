@@ -65,3 +65,10 @@ fn a_chain_that_does_not_wake_up() {
     wakes_up(&mut world);
     assert_eq!(broken(&world), Some("an-idle-chain-wakes-up"));
 }
+
+#[test]
+fn a_crash_that_never_comes() {
+    let mut world = half_dead();
+    crash_all_in(&mut world, 1, CrashPoint::BeforeWrite, Moment::Commits);
+    assert_eq!(broken(&world), Some("the-crash-comes"));
+}
