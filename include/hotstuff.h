@@ -1616,8 +1616,8 @@ hotstuff_status hotstuff_network_local_addr(const hotstuff_network *network,
 
 /**
  * Event: a validator has signed two statements that contradict each other. epoch, view, peer: the
- * validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once for
- * each validator, epoch and kind, also across restarts.
+ * validator; count: one of the HOTSTUFF_EVIDENCE_ numbers; hotstuff_event_evidence(). Told once
+ * for each validator, epoch and kind, also across restarts.
  */
 #define HOTSTUFF_EVENT_EVIDENCE 10
 

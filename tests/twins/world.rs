@@ -134,6 +134,7 @@ struct World {
     rng: Rng,
     /// The highest view of each instance so far, and when the last one rose.
     views: Vec<Rank>,
+    restarted_in: Vec<Rank>,
     moved_at: u64,
     /// The highest honest view, and the greatest honest height, when all honest replicas had left
     /// the scenario.
@@ -161,6 +162,7 @@ impl World {
             queue: BTreeMap::new(),
             rng: Rng::new(seed),
             views: vec![Rank::default(); instances],
+            restarted_in: vec![Rank::default(); instances],
             moved_at: 0,
             healed_view: Rank::default(),
             healed_height: None,
@@ -270,8 +272,24 @@ impl World {
         }
     }
 
-    /// Judges what an instance has written and said, and sends it on its way.
+    /// Takes in what an instance has written and said. A twin that is silent because of what the
+    /// other one has signed starts again, once in a view: if it finds that on its disk, too, it
+    /// stays silent.
     fn hear_out(&mut self, index: usize, spoken: Vec<Spoken>) {
+        let is_twin_seen = |event: &Event| matches!(event, Event::TwinSeen { .. });
+        let is_silenced = spoken.iter().any(|s| s.events.iter().any(is_twin_seen));
+        self.pass_on(index, spoken);
+        let view = self.nodes[index].algorithm().view();
+        if is_silenced && view > self.restarted_in[index] {
+            self.restarted_in[index] = view;
+            let chain = chain(&self.scenario);
+            let spoken = self.nodes[index].restart(&chain, Time(self.now));
+            self.pass_on(index, spoken);
+        }
+    }
+
+    /// Judges what an instance has written and said, and sends it on its way.
+    fn pass_on(&mut self, index: usize, spoken: Vec<Spoken>) {
         let node = &self.nodes[index];
         let view = node.algorithm().view();
         if view > self.views[index] {
@@ -290,16 +308,8 @@ impl World {
         if has_written && self.scenario.is_honest(index) {
             self.compare(index);
         }
-        let is_twin_seen = |event: &Event| matches!(event, Event::TwinSeen { .. });
-        let is_silenced = spoken.iter().any(|s| s.events.iter().any(is_twin_seen));
         for (to, message) in spoken.into_iter().flat_map(|spoken| spoken.messages) {
             self.send(index, to, message);
-        }
-        if is_silenced {
-            // A twin is not to be stopped by what the other one has signed: it starts again.
-            let chain = chain(&self.scenario);
-            let spoken = self.nodes[index].restart(&chain, Time(self.now));
-            self.hear_out(index, spoken);
         }
     }
 
