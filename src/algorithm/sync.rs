@@ -224,7 +224,6 @@ impl Sync {
             until: now.after(pause),
         };
         self.let_rest(peer, back_off);
-        self.cursor = None;
     }
 
     fn let_rest(&mut self, peer: ValidatorAddress, back_off: BackOff) {
@@ -448,7 +447,12 @@ impl Algorithm {
         match self.check_answer(&request, response) {
             Ok(Some(blocks)) => self.take_answer(from, &request, blocks),
             Ok(None) => {} // late: it leads to what was wanted then, and only the asker can prove
-            Err(why) => self.fail_sync(from, why),
+            Err(why) => {
+                // Perhaps it has no such block to go on from. (A silent peer says nothing of that:
+                // what the others have given stands.)
+                self.sync.cursor = None;
+                self.fail_sync(from, why);
+            }
         }
     }
 
