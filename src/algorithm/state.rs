@@ -267,6 +267,11 @@ impl Algorithm {
         self.may_sign(self.epoch) && self.config.me.is_some_and(is_member)
     }
 
+    /// Whether this replica has seen its own key sign elsewhere.
+    pub fn has_twin(&self) -> bool {
+        self.has_twin
+    }
+
     /// The Commit QC of the current epoch is known, but not its block.
     pub(super) fn epoch_has_ended(&self) -> bool {
         self.highest_qc.rank().epoch > self.epoch

@@ -130,6 +130,9 @@ pub struct Info {
     /// 0 when not syncing.
     pub sync_target_height: BlockHeight,
     pub is_validator: bool,
+    /// It has seen signatures of its own key that it does not remember: until it starts again it
+    /// only listens.
+    pub is_silenced: bool,
     pub is_halted: bool,
 }
 
