@@ -178,7 +178,8 @@ func (c *cluster) agree() error {
 	for _, m := range c.members {
 		answer, err := m.askOnce(fmt.Sprintf("HASH %d", height), answerWithin)
 		if err != nil || !strings.HasPrefix(answer, "OK ") {
-			return fmt.Errorf("member %d (%s): HASH %d: %q, %v", m.number, m.name, height, answer, err)
+			return fmt.Errorf("member %d (%s): HASH %d: %q, %v",
+				m.number, m.name, height, answer, err)
 		}
 		hashes[answer] += fmt.Sprintf(" %d (%s)", m.number, m.name)
 	}
@@ -226,8 +227,9 @@ func (c *cluster) suffer(f fault) error {
 	}
 	c.struck[f.kind]++
 	c.hits[f.victim]++
-	fmt.Printf("cluster: %6.1f s  %-10s member %d (%s), %.1f s; all committed within %.2f s, "+
-		"and %.2f s after it\n", c.history.now().Seconds(), f.kind, m.number, m.name,
+	fmt.Printf("cluster: %6.1f s  %-10s member %d (%s), %.1f s; commits after %.2f s; "+
+		"caught up, commits, same state %.2f s after it\n",
+		c.history.now().Seconds(), f.kind, m.number, m.name,
 		mended.Sub(began).Seconds(), resumed.Seconds(), time.Since(mended).Seconds())
 	return nil
 }

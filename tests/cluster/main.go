@@ -39,20 +39,13 @@ type options struct {
 func parse() (*options, error) {
 	o := &options{}
 	seconds := 0
-	flag.StringVar(&o.kv, "kv", "target/examples-c/kv", "the program that makes the keys")
+	flag.StringVar(&o.kv, "kv", "target/examples-c/kv", "makes the keys")
 	flag.StringVar(&o.folder, "folder", "target/cluster", "where configurations, data and logs go")
 	flag.Int64Var(&o.seed, "seed", 0, "of the plan of faults; 0: another one each time")
-	flag.IntVar(&seconds, "seconds", 600, "how long; the round of faults that runs then is the last")
+	flag.IntVar(&seconds, "seconds", 600, "how long; the round of faults is then ended")
 	flag.BoolVar(&o.localReads, "local-reads", false,
 		"read what a member happens to have, as a broken one would; the history must be refused")
-	flag.Func("member", "NAME=COMMAND, which runs as COMMAND run CONFIG; five times", func(s string) error {
-		name, words, _ := strings.Cut(s, "=")
-		o.members = append(o.members, command{name, strings.Fields(words)})
-		if len(strings.Fields(words)) == 0 {
-			return errors.New("expected NAME=COMMAND")
-		}
-		return nil
-	})
+	flag.Func("member", "NAME=COMMAND, run as COMMAND run CONFIG; five times", o.addMember)
 	flag.Parse()
 	if len(o.members) != members || flag.NArg() > 0 {
 		return nil, fmt.Errorf("expected -member %d times, and flags only; -help lists them", members)
@@ -69,6 +62,16 @@ func parse() (*options, error) {
 	return o, err
 }
 
+func (o *options) addMember(value string) error {
+	name, line, _ := strings.Cut(value, "=")
+	words := strings.Fields(line)
+	if name == "" || len(words) == 0 {
+		return errors.New("expected NAME=COMMAND")
+	}
+	o.members = append(o.members, command{name, words})
+	return nil
+}
+
 func main() {
 	o, err := parse()
 	if err != nil {
@@ -79,8 +82,9 @@ func main() {
 		os.Exit(runInside())
 	}
 	if err := run(o); err != nil {
-		fmt.Fprintf(os.Stderr, "cluster: FAILED: %v\ncluster: the logs are in %s; the same plan again: "+
-			"SEED=%d\n", err, o.folder, o.seed)
+		fmt.Fprintf(os.Stderr, "cluster: FAILED: %v\n", err)
+		fmt.Fprintf(os.Stderr, "cluster: the logs are in %s; the same plan again: SEED=%d\n",
+			o.folder, o.seed)
 		os.Exit(1)
 	}
 }
@@ -158,8 +162,9 @@ func (c *cluster) judge(o *options) error {
 		fmt.Printf(" %s %d,", k, c.struck[k])
 	}
 	fmt.Printf(" members struck: %v\n", c.hits)
-	fmt.Printf("cluster: all committed again within %.2f s (bound %v), the member had caught up within "+
-		"%.2f s (bound %v)\n", c.resumed.Seconds(), resumeWithin, c.caughtUp.Seconds(), caughtUpWithin)
+	fmt.Printf("cluster: after a fault, and after its end, all committed within %.2f s "+
+		"(bound %v), and the member had caught up within %.2f s (bound %v)\n",
+		c.resumed.Seconds(), resumeWithin, c.caughtUp.Seconds(), caughtUpWithin)
 	fmt.Printf("cluster: all members had the same state at %d heights\n", c.agreements)
 	violation, err := check(c.history.all, judgeWithin)
 	if err != nil {
@@ -187,8 +192,9 @@ func (c *cluster) mustBeRefused(l *load, o *options) error {
 		err = errors.New("reads were local, and the history was called linearizable")
 	}
 	if err == nil {
-		fmt.Printf("cluster: %v\ncluster: with local reads not linearizable, as it should be: key %s\n",
-			c.history.summary(), violation.key)
+		fmt.Printf("cluster: %v\n", c.history.summary())
+		fmt.Printf("cluster: local reads are not linearizable, as it should be: key %s\n",
+			violation.key)
 	}
 	return err
 }

@@ -211,7 +211,9 @@ func (m *member) status() (status, error) {
 }
 
 // await asks for the status until it is as it should be, and returns how long that took.
-func (m *member) await(what string, is func(status) bool, within time.Duration) (time.Duration, error) {
+func (m *member) await(
+	what string, is func(status) bool, within time.Duration,
+) (time.Duration, error) {
 	began := time.Now()
 	for {
 		s, err := m.status()

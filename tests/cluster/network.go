@@ -27,8 +27,8 @@ const (
 	dialWithin     = 500 * time.Millisecond
 )
 
-const namespaceHelp = `cluster: the network that this test cuts is made of network namespaces, and this
-process may not make them. Nothing was tested. One of these helps:
+const namespaceHelp = `cluster: the network that this test cuts is made of network namespaces,
+and this process may not make them. Nothing was tested. One of these helps:
     sudo make test-cluster
     docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN ...
     sudo sysctl -w kernel.unprivileged_userns_clone=1 \

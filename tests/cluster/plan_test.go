@@ -40,7 +40,8 @@ func TestARoundHasEachKindAndStrikesEachMember(t *testing.T) {
 }
 
 func TestASeedIsAPlan(t *testing.T) {
-	first, again, other := newPlanner(7, time.Hour), newPlanner(7, time.Hour), newPlanner(8, time.Hour)
+	first, again := newPlanner(7, time.Hour), newPlanner(7, time.Hour)
+	other := newPlanner(8, time.Hour)
 	for round := 0; round < 3; round++ {
 		faults := first.round()
 		if !reflect.DeepEqual(faults, again.round()) || reflect.DeepEqual(faults, other.round()) {
