@@ -4,6 +4,7 @@
 //! its own, one call at a time; a slow answer costs the view, never the replica.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::proof::{CommitProof, EpochProof};
 use crate::types::{
@@ -25,6 +26,9 @@ pub struct ProposeBlockRequest<'a> {
     pub cur_view: ViewNumber,
     /// The block to build on; the genesis hash for the first.
     pub prev_block: BlockHash,
+    /// How long it is until this replica gives the view up: an answer that comes later is not used.
+    /// A hint: the others' timers began at other times, and a block needs time to travel.
+    pub budget: Duration,
     /// The state as of `prev_block`.
     pub block_tree: &'a dyn BlockTreeSnapshot,
 }

@@ -936,6 +936,7 @@ impl World {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => {
                 let failed = ProposeBlockResponse::Failed;
                 let propose =
