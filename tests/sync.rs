@@ -108,8 +108,8 @@ fn f_of_the_peers_lie_in_every_way_and_the_honest_one_catches_up() {
     assert!(cluster.check_agreement() > chain.committed());
 }
 
-/// Starts replica `i`, which has lost its disk after it had voted, until it votes: whenever it hears
-/// of a vote that it does not remember, it falls silent, remembers it, and starts again.
+/// Starts replica `i`, which has lost its disk after it had voted, until it votes: whenever it
+/// hears of a vote that it does not remember, it falls silent, remembers it, and starts again.
 fn vote_again(cluster: &mut Cluster, i: usize, total: u64) {
     for _ in 0..=LIES.len() {
         let replica = cluster.start(i);
