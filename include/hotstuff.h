@@ -65,7 +65,8 @@
  *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
  * FORK       No object may be used in a child process after fork().
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
- *            own threads and none in yours, and prints nothing.
+ *            own threads and none in yours, and prints nothing. Of the environment it reads
+ *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
  */
 
 /* ======================================================================== compiling and linking */
