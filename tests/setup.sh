@@ -3,6 +3,8 @@
 # to install.
 #   tests/setup.sh demo      a C compiler, make's friends, Python
 #   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
+#   tests/setup.sh docs      doxygen
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
 
@@ -21,6 +23,16 @@ if [ "$purpose" = test ]; then
     need gcc gcc
     need clang clang
     need valgrind valgrind
+fi
+if [ "$purpose" = package ]; then
+    need make make
+    need cmake cmake
+    need pkg-config pkg-config
+    need abidw abigail-tools
+    need dpkg-deb dpkg
+fi
+if [ "$purpose" = docs ]; then
+    need doxygen doxygen
 fi
 
 if [ -n "$missing" ]; then

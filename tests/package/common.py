@@ -10,8 +10,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILT = ROOT / "target/package"
 HERE = ROOT / "tests/package"
 HEADER = (ROOT / "include/hotstuff.h").read_text()
-STRICT = ["-std=c11", "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 CC = os.environ.get("CC", "cc")
+CXX = os.environ.get("CXX", "c++")
 NATIVE = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc".split()
 
 
@@ -47,6 +48,6 @@ def install(destdir="", **where):
 
 
 def folder():
-    """A folder that goes away when it is forgotten, and its path."""
+    """A new folder: the object that removes it, and its path."""
     it = tempfile.TemporaryDirectory(prefix="hotstuff-package-")
     return it, pathlib.Path(it.name)

@@ -61,7 +61,7 @@ class Noticed(unittest.TestCase):
         self.change("    size_t len;\n} hotstuff_bytes;", "    size_t len, more;\n} hotstuff_bytes;",
                     "hotstuff_bytes")
 
-    def test_members_in_another_order(self):
+    def test_a_member_of_another_size(self):
         old = re.search(r"    uint64_t transactions;\n", HEADER).group(0)
         self.change(old, "    uint32_t transactions, padding;\n", "hotstuff_metrics")
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import unittest
 
-from common import ABI, BUILT, CC, HEADER, HERE, NATIVE, REAL_NAME, ROOT, STRICT
+from common import ABI, BUILT, CC, HEADER, HERE, NATIVE, REAL_NAME, ROOT, WARNINGS
 from common import attempt, folder, install, run
 
 # What a guest does not do to the process of its host. LMDB's own stderr and fprintf are there for
@@ -53,10 +53,15 @@ def dynamic(library, tag):
     return [re.search(r"\[(.*)\]", line).group(1) for line in lines if f"({tag})" in line]
 
 
+# The hosts of tests/c and of this folder.
+STRICT = ["-std=c11", "-D_GNU_SOURCE", "-g", *WARNINGS]
+
+
 class Installed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.keep, cls.work = folder()
+        scratch, cls.work = folder()
+        cls.addClassCleanup(scratch.cleanup)
         install(PREFIX=str(cls.work / "usr"))
         cls.lib = cls.work / "usr/lib"
         cls.include = cls.work / "usr/include"
