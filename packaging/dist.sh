@@ -15,8 +15,15 @@ trap 'rm -rf "$work"' EXIT
 
 git -C "$root" archive --prefix="$name/" HEAD | tar -x -C "$work"
 cd "$work/$name"
-${CARGO:-cargo} vendor --quiet --locked --versioned-dirs vendor > "$work/config"
-{ echo && cat "$work/config"; } >> .cargo/config.toml
+${CARGO:-cargo} vendor --quiet --locked --versioned-dirs vendor
+cat >> .cargo/config.toml <<'END'
+
+[source.crates-io]
+replace-with = "vendored-sources"
+
+[source.vendored-sources]
+directory = "vendor"
+END
 
 tar -c -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw \
     --mtime="@$(git -C "$root" log -1 --format=%ct)" "$name" | gzip -9n > "$out/$name.tar.gz"
