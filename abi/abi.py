@@ -45,8 +45,8 @@ def describe(header, out):
         source, library = pathlib.Path(folder, "stub.c"), pathlib.Path(folder, "libhotstuff.so")
         source.write_text(stub(header))
         pathlib.Path(folder, "hotstuff.h").write_text(header)
-        run([os.environ.get("CC", "cc"), "-g", "-O0", "-w", "-shared", "-fPIC", f"-I{folder}",
-             source, "-o", library])
+        run([os.environ.get("CC", "cc"), "-g", "-O0", "-w", "-shared", "-fPIC",
+             f"-ffile-prefix-map={folder}=.", source, "-o", library])
         run(["abidw", "--no-corpus-path", "--no-comp-dir-path", "--no-show-locs",
              "--no-elf-needed", "--out-file", out, library])
 

@@ -35,11 +35,15 @@ def main_page(text):
     """NAMES and the like become headings, [any] and the like a list."""
     begin = text.index("@mainpage")
     end = text.index("*/", begin)
-    lines = []
+    lines, listed = [], False
     for line in text[begin:end].splitlines(keepends=True):
         item, rule = ITEM.fullmatch(line), RULE.fullmatch(line)
+        indent = re.match(r" \*( *)", line).end() if line.startswith(" *") else 0
         if rule:
             lines.append(f" *\n * ### {rule.group(1).capitalize()}\n *\n")
+        elif not item and listed and indent < 20:
+            lines.append(" *\n")  # the list has ended
+        listed = bool(item) or listed and not rule and indent >= 20
         if item:
             lines.append(f" * - **{item.group(1)}** {item.group(2)}\n")
         elif rule:
