@@ -128,7 +128,7 @@ bench:
 
 # ---- packages: packaging/, abi/, docs/, tests/package/
 
-RELEASE = target/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 PACKAGE = target/package
 STRIP ?= strip
 PREFIX ?= /usr/local

@@ -23,6 +23,6 @@ ${OBJCOPY:-objcopy} -R .llvmbc -R .llvmcmd --keep-global-symbols="$work/keep" \
 
 # What was left out above has left its undefined symbols, and turned weak ones into strong ones: a
 # host in which they matter again (that other archive of Rust) would not link.
-${STRIP:-strip} --strip-unneeded "$work/hotstuff.o"
+${OBJCOPY:-objcopy} --strip-unneeded "$work/hotstuff.o"
 rm -f "$out"
 ${AR:-ar} rcsD "$out" "$work/hotstuff.o"
