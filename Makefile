@@ -150,7 +150,8 @@ $(PACKAGE)/libhotstuff.so: $(LIB)
 $(PACKAGE)/libhotstuff.a: $(LIB) hotstuff.sym packaging/archive.sh
 	packaging/archive.sh $(RELEASE)/libhotstuff.a hotstuff.sym $@
 
-install: package
+# What `make package` has built, so that root needs no Rust.
+install: $(if $(wildcard $(PACKAGE)/libhotstuff.so),,package)
 	$(INSTALL) install $(PACKAGE)
 
 uninstall:
