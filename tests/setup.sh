@@ -3,6 +3,8 @@
 # to install.
 #   tests/setup.sh demo      a C compiler, make's friends, Python
 #   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
+#   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
+#   tests/setup.sh docs      doxygen
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
 
@@ -23,6 +25,16 @@ if [ "$purpose" = test ]; then
     need valgrind valgrind
     need ip iproute2
     need go golang-go
+fi
+if [ "$purpose" = package ]; then
+    need make make
+    need cmake cmake
+    need pkg-config pkg-config
+    need abidw abigail-tools
+    need dpkg-deb dpkg
+fi
+if [ "$purpose" = docs ]; then
+    need doxygen doxygen
 fi
 
 if [ -n "$missing" ]; then
