@@ -505,7 +505,11 @@ public:
     }
     /** An option by its name; the table stands at hotstuff_config_set_option(). */
     config &option(const std::string &name, const std::string &value) {
-        return set(hotstuff_config_set_option, name.c_str(), value.c_str());
+        const hotstuff_status status =
+            hotstuff_config_set_option(get(), name.c_str(), value.c_str());
+        if (status != HOTSTUFF_OK)
+            throw error(status, "option " + name + ": " + hotstuff_status_message(status));
+        return *this;
     }
 
     hash genesis_hash() const {

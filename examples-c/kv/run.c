@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "blocks.h"
 #include "bytes.h"
 #include "keys.h"
 #include "log.h"
@@ -39,20 +40,6 @@ struct follower {
     uint64_t height; /* of the last block it has seen */
 };
 
-/* The commands of a committed block: those of our own clients have their answer. */
-static void finish_commands(struct pool *pool, const hotstuff_block *block) {
-    struct batch_reader reader;
-    struct command c;
-    hotstuff_bytes data;
-    hotstuff_block_data(block, &data);
-    if (data.len == 0 || !batch_open(&reader, data.data, data.len)) return;
-    while (batch_next(&reader, &c) == 1) {
-        const uint64_t made =
-            c.kind == COMMAND_VALIDATOR ? hotstuff_block_epoch(block) + 1 : c.sequence;
-        pool_resolve(pool, &c, VERDICT_COMMITTED, hotstuff_block_height(block), made);
-    }
-}
-
 static void *follow(void *context) {
     struct follower *f = context;
     hotstuff_status status;
@@ -60,7 +47,7 @@ static void *follow(void *context) {
         hotstuff_block *block;
         status = hotstuff_replica_next_committed(f->replica, f->height, FOLLOW_MS, &block);
         if (status != HOTSTUFF_OK) continue;
-        finish_commands(f->pool, block);
+        block_finish(f->pool, block);
         f->height = hotstuff_block_height(block);
         hotstuff_block_free(block);
     } while (status == HOTSTUFF_OK || status == HOTSTUFF_E_TIMEOUT);
