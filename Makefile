@@ -4,7 +4,9 @@ CARGO ?= cargo
 PYTHON ?= python3
 CC ?= cc
 CFLAGS ?= -O2 -g
+CXXFLAGS ?= -O2 -g
 C_STRICT = -std=c11 -Wall -Wextra -Werror -pedantic
+CXX_STRICT = -std=c++17 -Wall -Wextra -Wconversion -Wshadow -Werror -pedantic
 LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
@@ -48,7 +50,8 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/kv_cpp $(EXAMPLES)/custom_network \
+	$(EXAMPLES)/equivocator
 
 $(EXAMPLES)/equivocator: FORCE
 	@mkdir -p $(EXAMPLES)
@@ -63,6 +66,18 @@ $(EXAMPLES)/kv: $(wildcard examples-c/kv/*.c) $(wildcard examples-c/kv/*.h) incl
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(C_STRICT) $(CFLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
 
+# All of kv but what speaks to the library of blocks, and that in C++.
+KV_SHARED = $(filter-out %/app.c %/run.c,$(wildcard examples-c/kv/*.c))
+$(EXAMPLES)/kv_cpp: examples-c/kv_cpp.cc bindings/cpp/hotstuff.hpp $(wildcard examples-c/kv/*) \
+		include/hotstuff.h $(LIB)
+	@rm -rf $@.o && mkdir -p $@.o
+	cd $@.o && $(CC) $(C_STRICT) $(CFLAGS) -I$(CURDIR)/include -c $(abspath $(KV_SHARED))
+	$(CXX) $(CXX_STRICT) $(CXXFLAGS) -Ibindings/cpp $< $@.o/*.o -o $@ $(C_LINK)
+
+$(EXAMPLES)/custom_network: examples-c/custom_network.c include/hotstuff.h $(LIB)
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(C_STRICT) $(CFLAGS) $< -o $@ $(C_LINK)
+
 demo:
 	@tests/setup.sh demo
 	@$(MAKE) --no-print-directory build
@@ -76,7 +91,9 @@ test:
 	tests/readme.sh
 	$(PYTHON) tests/conformance/check.py
 	$(EXAMPLES)/counter
+	$(EXAMPLES)/custom_network
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
+	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
 	@$(MAKE) --no-print-directory check-binary check-abi check-install
 	$(MAKE) --no-print-directory test-cluster SECONDS=45
 

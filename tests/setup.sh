@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
 # to install.
-#   tests/setup.sh demo      a C compiler, make's friends, Python
+#   tests/setup.sh demo      compilers for C and C++, make's friends, Python
 #   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
 #   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
 #   tests/setup.sh docs      doxygen
@@ -16,10 +16,10 @@ need() { # need COMMAND PACKAGE
 }
 
 need cc gcc
+need g++ g++
 need ar binutils
 need python3 python3
 if [ "$purpose" = test ]; then
-    need g++ g++
     need gcc gcc
     need clang clang
     need valgrind valgrind
