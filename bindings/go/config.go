@@ -166,13 +166,13 @@ func (s *settings) setAll(c *Config) {
 	s.number("SyncRequestLimit", "sync.request_limit", uint64(c.SyncRequestLimit))
 	s.milliseconds("SyncResponseTimeout", "sync.response_timeout_ms", c.SyncResponseTimeout)
 	for name, value := range c.Options {
-		s.option("Options: "+name, name, value)
+		s.option(fmt.Sprintf("Options: option %s", name), name, value)
 	}
 }
 
 func (s *settings) setGenesis(c *Config) {
 	if len(c.GenesisValidators) > 0 {
-		set := ValidatorSet(c.GenesisValidators)
+		set := ValidatorSet{Members: c.GenesisValidators}
 		s.keep(set.lend("Config.GenesisValidators", func(set *C.hotstuff_validator_set) C.hotstuff_status {
 			return C.hotstuff_config_set_genesis_validators(s.config, set)
 		}))

@@ -227,7 +227,7 @@ func (s *Snapshot) set(op string,
 	var out *C.hotstuff_validator_set
 	err := s.use(op, func(tree *C.hotstuff_block_tree) C.hotstuff_status { return ask(tree, &out) })
 	if err != nil {
-		return nil, err
+		return ValidatorSet{}, err
 	}
 	return takeSet(out), nil
 }

@@ -11,14 +11,17 @@ type Validator struct {
 	Power uint64
 }
 
-// ValidatorSet is validators and their powers, sorted by address. Make one with [NewValidatorSet].
-type ValidatorSet []Validator
+// ValidatorSet is validators and their powers. Make one with [NewValidatorSet].
+type ValidatorSet struct {
+	// Members are the validators, sorted by address.
+	Members []Validator
+}
 
 // NewValidatorSet sorts validators into a set. Of two entries for one address the later stands; a
 // power of 0 removes it. [ErrTooLarge]: more than 1024 validators, or more power than 64 bits hold.
 func NewValidatorSet(validators ...Validator) (ValidatorSet, error) {
 	var set ValidatorSet
-	err := ValidatorSet(validators).lend("validator set",
+	err := ValidatorSet{Members: validators}.lend("validator set",
 		func(c *C.hotstuff_validator_set) C.hotstuff_status {
 			set = readSet(c)
 			return C.HOTSTUFF_OK
@@ -28,7 +31,7 @@ func NewValidatorSet(validators ...Validator) (ValidatorSet, error) {
 
 // Power is the power of one validator; 0 if it is not in the set.
 func (s ValidatorSet) Power(address Address) uint64 {
-	for _, v := range s {
+	for _, v := range s.Members {
 		if v.Address == address {
 			return v.Power
 		}
@@ -39,7 +42,7 @@ func (s ValidatorSet) Power(address Address) uint64 {
 // TotalPower is the power of all validators together.
 func (s ValidatorSet) TotalPower() uint64 {
 	var total uint64
-	for _, v := range s {
+	for _, v := range s.Members {
 		total += v.Power
 	}
 	return total
@@ -61,8 +64,9 @@ func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hots
 	var set *C.hotstuff_validator_set
 	status := C.hotstuff_validator_set_new(&set)
 	defer func() { C.hotstuff_validator_set_free(set) }()
-	for i := 0; i < len(s) && status == C.HOTSTUFF_OK; i++ {
-		status = C.hotstuff_validator_set_put(set, s[i].Address.c(), C.uint64_t(s[i].Power))
+	for i := 0; i < len(s.Members) && status == C.HOTSTUFF_OK; i++ {
+		v := s.Members[i]
+		status = C.hotstuff_validator_set_put(set, v.Address.c(), C.uint64_t(v.Power))
 	}
 	if status == C.HOTSTUFF_OK {
 		status = use(set)
@@ -71,14 +75,15 @@ func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hots
 }
 
 func readSet(set *C.hotstuff_validator_set) ValidatorSet {
-	out := make(ValidatorSet, C.hotstuff_validator_set_len(set))
-	for i := range out {
+	out := ValidatorSet{Members: make([]Validator, C.hotstuff_validator_set_len(set))}
+	for i := range out.Members {
+		v := &out.Members[i]
 		var power C.uint64_t
-		status := C.hotstuff_validator_set_at(set, C.size_t(i), out[i].Address.c(), &power)
+		status := C.hotstuff_validator_set_at(set, C.size_t(i), v.Address.c(), &power)
 		if status != C.HOTSTUFF_OK {
 			panic("hotstuff: a validator set has no member below its length")
 		}
-		out[i].Power = uint64(power)
+		v.Power = uint64(power)
 	}
 	return out
 }

@@ -361,8 +361,8 @@ func (w *webServer) validators(out http.ResponseWriter, _ *http.Request) {
 		Address hotstuff.Address `json:"address"`
 		Power   uint64           `json:"power"`
 	}
-	all := make([]validator, len(set))
-	for i, v := range set {
+	all := make([]validator, len(set.Members))
+	for i, v := range set.Members {
 		all[i] = validator(v)
 	}
 	answer(out, http.StatusOK, all)

@@ -32,6 +32,8 @@ const (
 	pipelineMax    = windowLen              // a session knows the outcome of its last windowLen commands
 	answersMax     = 16 << 10               // bytes of answers that are sent together
 	farewell       = time.Second            // for answers when the replica stops
+	// When there are too many connections: one may have gone that nobody has noticed yet.
+	grace = 100 * time.Millisecond
 )
 
 type lineServer struct {
@@ -39,6 +41,7 @@ type lineServer struct {
 	listener net.Listener
 	mu       sync.Mutex
 	open     map[*lineConn]struct{}
+	room     chan struct{} // holds one for each connection
 	stopping bool
 	running  sync.WaitGroup
 }
@@ -96,7 +99,8 @@ func listenLines(n *node, address string) (*lineServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client_listen %s: %w", address, err)
 	}
-	return &lineServer{node: n, listener: listener, open: make(map[*lineConn]struct{})}, nil
+	room := make(chan struct{}, n.config.connectionsMax)
+	return &lineServer{node: n, listener: listener, open: make(map[*lineConn]struct{}), room: room}, nil
 }
 
 func (s *lineServer) address() string { return s.listener.Addr().String() }
@@ -124,22 +128,25 @@ func (s *lineServer) serve() {
 }
 
 func (s *lineServer) accept(conn net.Conn) {
-	c := &lineConn{server: s, net: conn, requests: make(chan request, pipelineMax-1)}
-	c.reads.none.L = &c.reads.mu
-	c.move()
-	s.mu.Lock()
-	room := !s.stopping && len(s.open) < int(s.node.config.connectionsMax)
-	if room {
-		s.open[c] = struct{}{}
-		s.running.Add(1)
-	}
-	s.mu.Unlock()
-	if !room {
+	select {
+	case s.room <- struct{}{}:
+	case <-time.After(grace):
 		_ = conn.SetWriteDeadline(time.Now().Add(farewell))
 		_, _ = io.WriteString(conn, "ERR busy too many connections\n") // a courtesy
 		conn.Close()
 		return
 	}
+	c := &lineConn{server: s, net: conn, requests: make(chan request, pipelineMax-1)}
+	c.reads.none.L = &c.reads.mu
+	c.move()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		conn.Close()
+		return
+	}
+	s.open[c] = struct{}{}
+	s.running.Add(1)
 	go c.read()
 	go c.write()
 }
@@ -265,6 +272,7 @@ func (c *lineConn) leave() {
 	c.server.mu.Lock()
 	delete(c.server.open, c)
 	c.server.mu.Unlock()
+	<-c.server.room
 	c.server.running.Done()
 }
 

@@ -328,7 +328,7 @@ func (n *node) status() (s status, err error) {
 			return err
 		}
 		validators, err := tree.Validators()
-		s.validators = len(validators)
+		s.validators = len(validators.Members)
 		return err
 	})
 	return s, err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	hotstuff "libhotstuff/bindings/go"
 )
@@ -146,18 +147,18 @@ func judgeSequence(window []byte, sequence uint64) outcome {
 	return applied
 }
 
-// changed is the set after a validator command; nil if that would be none.
-func changed(set hotstuff.ValidatorSet, c *command) hotstuff.ValidatorSet {
-	change := hotstuff.Validator{
+// change is what a validator command asks for.
+func change(c *command) hotstuff.Validator {
+	return hotstuff.Validator{
 		Address: hotstuff.Address(c.key),
 		Power:   binary.LittleEndian.Uint64(c.value),
 	}
-	with := append(append([]hotstuff.Validator(nil), set...), change)
-	after, err := hotstuff.NewValidatorSet(with...)
-	if err != nil || len(after) == 0 {
-		return nil
-	}
-	return after
+}
+
+// changed is the set after a validator command; false if that would be none.
+func changed(set hotstuff.ValidatorSet, c *command) (hotstuff.ValidatorSet, bool) {
+	after, err := hotstuff.NewValidatorSet(append(slices.Clone(set.Members), change(c))...)
+	return after, err == nil && len(after.Members) > 0
 }
 
 // judgement is what would become of a command. A duplicate also tells where it was applied, and what it
@@ -216,10 +217,12 @@ func judgeValidator(tree *hotstuff.Snapshot, c *command, j *judgement) error {
 		return err
 	case applied:
 		set, err := tree.Validators()
-		if err == nil && changed(set, c) == nil {
+		if err != nil {
+			return err
+		}
+		if _, ok := changed(set, c); !ok {
 			j.outcome = refused
 		}
-		return err
 	}
 	return nil
 }
@@ -276,8 +279,8 @@ type execution struct {
 	tree       *hotstuff.Snapshot
 	height     uint64
 	summary    summary
-	err        error // of storage; the block is then neither valid nor invalid
-	validators hotstuff.ValidatorSet
+	err        error                  // of storage; the block is then neither valid nor invalid
+	validators *hotstuff.ValidatorSet // nil until the block changes them
 	changes    []hotstuff.Validator
 	entries    []entry
 	index      map[string]int32
@@ -421,25 +424,25 @@ func (e *execution) applyValidator(c *command) outcome {
 	if len(e.changes) == changesPerBlock {
 		return full
 	}
-	for _, change := range e.changes {
-		if bytes.Equal(change.Address[:], c.key) {
+	for _, other := range e.changes {
+		if bytes.Equal(other.Address[:], c.key) {
 			return full // a second change of one validator waits for the next block
 		}
 	}
 	if e.validators == nil {
-		if e.validators, e.err = e.tree.Validators(); e.err != nil {
+		set, err := e.tree.Validators()
+		if err != nil {
+			e.err = err
 			return unknown
 		}
+		e.validators = &set
 	}
-	after := changed(e.validators, c)
-	if after == nil {
+	after, ok := changed(*e.validators, c)
+	if !ok {
 		return refused
 	}
-	e.validators = after
-	e.changes = append(e.changes, hotstuff.Validator{
-		Address: hotstuff.Address(c.key),
-		Power:   binary.LittleEndian.Uint64(c.value),
-	})
+	e.validators = &after
+	e.changes = append(e.changes, change(c))
 	e.fillWindow(c, session)
 	return applied
 }
