@@ -9,12 +9,13 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust \
+.PHONY: help demo test test-cluster build examples header sim schedules bugs coverage twins exhaust \
 	bench crash fuzz lint clean FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
+	@echo 'make test-cluster      five replicas under faults, clients whose history must be linearizable; SECONDS=600 SEED=n'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
@@ -65,6 +66,19 @@ test:
 	$(PYTHON) tests/conformance/check.py
 	$(EXAMPLES)/counter
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
+	$(MAKE) --no-print-directory test-cluster SECONDS=45
+
+# Five members; the first four are the validators of the genesis, the fifth joins.
+CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv \
+    -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv
+CLUSTER = target/cluster-test $(CLUSTER_MEMBERS)
+
+test-cluster:
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory build
+	cd tests/cluster && go vet ./... && go test ./... && go build -o ../../target/cluster-test .
+	$(CLUSTER) -local-reads -seconds 3
+	$(CLUSTER) -seconds $(or $(SECONDS),600) -seed $(or $(SEED),0)
 
 header:
 	REWRITE=1 $(CARGO) test --locked --test header

@@ -1949,6 +1949,15 @@ typedef struct hotstuff_replica_info {
      * 1 if it has stopped itself, else 0.
      */
     uint32_t halted;
+    /**
+     * 1 if it has seen signatures of its own key that it does not remember (a second replica runs
+     * with its key, or its disk is an old one), else 0. Until it starts again it only listens.
+     */
+    uint32_t silenced;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
 } hotstuff_replica_info;
 
 /**

@@ -2,7 +2,7 @@
 # Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
 # to install.
 #   tests/setup.sh demo      a C compiler, make's friends, Python
-#   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
 
@@ -21,6 +21,8 @@ if [ "$purpose" = test ]; then
     need gcc gcc
     need clang clang
     need valgrind valgrind
+    need ip iproute2
+    need go golang-go
 fi
 
 if [ -n "$missing" ]; then

@@ -80,7 +80,8 @@ pub fn ed25519(signer: &ValidatorAddress, digest: &StatementDigest, signature: &
     signature.verifies(signer, digest)
 }
 
-type CachedSignature = (ValidatorAddress, StatementDigest, Signature);
+/// The digest first: it differs most, and so decides a comparison at once.
+type CachedSignature = (StatementDigest, ValidatorAddress, Signature);
 
 /// Signatures that have verified, bounded; the older half is forgotten when it is full.
 #[derive(Debug, Default)]
@@ -141,7 +142,7 @@ impl Verifier {
     /// Takes one's own vote for verified: its signature has just been made here.
     pub fn trust(&mut self, vote: &Vote) {
         let digest = vote.signed().digest(&self.genesis);
-        self.cache.insert((vote.voter, digest, vote.signature));
+        self.cache.insert((digest, vote.voter, vote.signature));
     }
 
     /// Judges a progress message.
@@ -368,12 +369,15 @@ impl Verifier {
         if !set.is_quorum(signed.map(|(member, _)| member.power).sum()) {
             return Err(Refusal::NoQuorum);
         }
+        let mut last: Option<(Statement, StatementDigest)> = None; // most sign the same
         for (member, slot) in set.members().iter().zip(signatures) {
             let Some((statement, signature)) = slot else {
                 continue;
             };
-            let digest = statement.digest(&self.genesis);
-            let key = (member.address, digest, *signature);
+            let known = last.filter(|(last, _)| last == statement);
+            let digest = known.map_or_else(|| statement.digest(&self.genesis), |(_, it)| it);
+            last = Some((*statement, digest));
+            let key = (digest, member.address, *signature);
             if !cached(&mut self.cache, self.check, key) {
                 return Err(Refusal::WrongSignature);
             }
@@ -394,7 +398,7 @@ impl Verifier {
         if !set.contains(signer) {
             return Err(Refusal::NotAValidator);
         }
-        let key = (*signer, statement.digest(&self.genesis), *signature);
+        let key = (statement.digest(&self.genesis), *signer, *signature);
         if cached(&mut self.cache, self.check, key) {
             Ok(())
         } else {
@@ -407,7 +411,8 @@ fn cached(cache: &mut SignatureCache, check: SignatureCheck, key: CachedSignatur
     if cache.contains(&key) {
         return true;
     }
-    let valid = check(&key.0, &key.1, &key.2);
+    let (digest, signer, signature) = &key;
+    let valid = check(signer, digest, signature);
     if valid {
         cache.insert(key);
     }

@@ -297,6 +297,7 @@ impl Alice {
             highest_qc_view: highest_qc.view,
             sync_target_height: algorithm.sync_target().unwrap_or_default(),
             is_validator: me.is_some_and(|me| algorithm.validator_set().contains(&me)),
+            is_silenced: algorithm.has_twin(),
             is_halted: false,
         };
         let place = Place { at, highest_qc };
