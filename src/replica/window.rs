@@ -282,12 +282,8 @@ impl Window {
 
     /// Whether Alice has been given a quorum of votes like this one, of a validator: one more
     /// changes nothing.
-    fn is_spare(
-        &self,
-        Vote {
-            statement, voter, ..
-        }: &Vote,
-    ) -> bool {
+    fn is_spare(&self, vote: &Vote) -> bool {
+        let statement = &vote.statement;
         let Some(said) = self.views.get(&statement.rank()) else {
             return false;
         };
@@ -296,7 +292,7 @@ impl Window {
             _ => 0,
         };
         let set = self.validator_sets.get(&statement.epoch);
-        let Some(set) = set.filter(|set| set.contains(voter)) else {
+        let Some(set) = set.filter(|set| set.contains(&vote.voter)) else {
             return false;
         };
         set.is_quorum(set.members().iter().map(power_of).sum())

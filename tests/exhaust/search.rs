@@ -693,22 +693,9 @@ impl Search {
             return QuorumCertificate::genesis(self.genesis);
         };
         let (block, signers) = self.certificates[number];
-        let VoteStatement {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-        } = self.blocks[block].statement;
         let slot = |index| (signers >> index & 1 == 1).then_some(SIGNATURE);
-        QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-            signatures: (0..VALIDATORS).map(slot).collect(),
-        }
+        let signatures = (0..VALIDATORS).map(slot).collect();
+        QuorumCertificate::new(self.blocks[block].statement, signatures)
     }
 
     fn tc(&self, Tc { view, qc, named }: Tc) -> TimeoutCertificate {
@@ -772,7 +759,7 @@ impl Search {
             block_hash: hash,
             phase: Phase::Generic,
         };
-        let justify = self.qc_of(&header.justify.clone());
+        let justify = self.qc_of(&header.justify);
         self.blocks.push(Known {
             block,
             statement,
