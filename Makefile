@@ -36,7 +36,7 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/light_client $(EXAMPLES)/equivocator
 
 $(EXAMPLES)/equivocator: FORCE
 	@mkdir -p $(EXAMPLES)
@@ -50,6 +50,12 @@ $(EXAMPLES)/counter: examples-c/counter.c include/hotstuff.h $(LIB)
 $(EXAMPLES)/kv: $(wildcard examples-c/kv/*.c) $(wildcard examples-c/kv/*.h) include/hotstuff.h $(LIB)
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(C_STRICT) $(CFLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
+
+LIGHT_CLIENT = $(addprefix examples-c/, light_client.c kv/command.c kv/digest.c)
+
+$(EXAMPLES)/light_client: $(LIGHT_CLIENT) $(wildcard examples-c/kv/*.h) include/hotstuff.h $(LIB)
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(C_STRICT) $(CFLAGS) $(LIGHT_CLIENT) -o $@ $(C_LINK)
 
 demo:
 	@tests/setup.sh demo
@@ -65,6 +71,7 @@ test:
 	$(PYTHON) tests/conformance/check.py
 	$(EXAMPLES)/counter
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
+	$(PYTHON) examples-c/test_light_client.py --kv $(EXAMPLES)/kv
 
 header:
 	REWRITE=1 $(CARGO) test --locked --test header

@@ -85,6 +85,36 @@ fn evidence_sanitized() {
     sanitized("evidence", "");
 }
 
+#[test]
+fn proofs() {
+    plain("proofs", "");
+}
+
+#[test]
+fn proofs_under_valgrind() {
+    under_valgrind("proofs", "");
+}
+
+#[test]
+fn proofs_sanitized() {
+    sanitized("proofs", "");
+}
+
+#[test]
+fn host() {
+    plain("host", "");
+}
+
+#[test]
+fn host_under_valgrind() {
+    under_valgrind("host", "");
+}
+
+#[test]
+fn host_sanitized() {
+    sanitized("host", "");
+}
+
 /// The chain of `tests/c/node.h` with two validators, and two votes of the second one.
 fn double_vote() -> (Genesis, [Vote; 2]) {
     let key = |number: u8| {

@@ -16,8 +16,10 @@ enum {
     SESSION_LEN = SESSION_HEADER_LEN + 16 * WINDOW,
     OPENED_LEN = 16,
     HISTORY_LEN = 8 + DIGEST_LEN,
+    WRITTEN_LEN = 8, /* before a value: the height of the block that wrote it */
+    DATA_MAX = WRITTEN_LEN + VALUE_MAX,
     STATE_KEY_MAX = 1 + KEY_MAX,
-    VALUES_MAX = SESSION_LEN > VALUE_MAX ? SESSION_LEN : VALUE_MAX,
+    VALUES_MAX = SESSION_LEN > DATA_MAX ? SESSION_LEN : DATA_MAX,
     /* A command touches at most four entries: OPEN its nonce, the slot, and the evicted nonce. */
     ENTRIES_PER_COMMAND = 4,
     ENTRIES_MAX = ENTRIES_PER_COMMAND * BLOCK_COMMANDS_MAX,
@@ -104,10 +106,20 @@ digest store_hash(const struct summary *s) {
 }
 
 hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, size_t key_len,
-                          hotstuff_buffer **out) {
+                          hotstuff_buffer **out, hotstuff_bytes *value, uint64_t *written) {
     uint8_t state_key[STATE_KEY_MAX];
     size_t len = data_key(state_key, key, key_len);
-    return hotstuff_block_tree_state(tree, state_key, len, out);
+    hotstuff_status status = hotstuff_block_tree_state(tree, state_key, len, out);
+    if (status != HOTSTUFF_OK) return status;
+    hotstuff_buffer_get(*out, value);
+    if (value->len <= WRITTEN_LEN || value->len > DATA_MAX) {
+        hotstuff_buffer_free(*out);
+        return HOTSTUFF_E_CORRUPT;
+    }
+    *written = take_u64(value->data);
+    value->data += WRITTEN_LEN;
+    value->len -= WRITTEN_LEN;
+    return HOTSTUFF_OK;
 }
 
 /* The sessions alive are the SESSIONS youngest. */
@@ -462,6 +474,13 @@ static void fill_window(const struct execution *e, const struct command *c, stru
     session->changed = true;
 }
 
+static bool put_value(struct execution *e, struct entry *entry, const struct command *c) {
+    uint8_t record[DATA_MAX];
+    put_u64(record, e->height);
+    memcpy(record + WRITTEN_LEN, c->value, c->value_len);
+    return put(e, entry, record, WRITTEN_LEN + c->value_len);
+}
+
 static enum outcome apply_write(struct execution *e, const struct command *c) {
     struct entry *session;
     uint8_t *window, key[STATE_KEY_MAX];
@@ -472,7 +491,7 @@ static enum outcome apply_write(struct execution *e, const struct command *c) {
     bool was = data->value != NULL, will_be = c->kind == COMMAND_SET;
     if (!will_be)
         erase(data);
-    else if (!put(e, data, c->value, c->value_len))
+    else if (!put_value(e, data, c))
         return OUTCOME_FAILED;
     e->summary.keys += will_be;
     e->summary.keys -= was;

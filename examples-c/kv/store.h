@@ -5,7 +5,7 @@
  * Keys of the application state, all chosen by their first byte:
  *
  *   "m"           the summary: numbers of everything, and the sum of the digests (struct summary)
- *   "d" key       a value
+ *   "d" key       the height of the block that wrote it, and a value
  *   "s" slot:u16  a session: id, nonce, and a window of (sequence, height), one for each residue
  *   "o" nonce:u64 which session an OPEN made, and at which height
  *   "h" slot:u16  (height, state hash) of the data blocks of late: a ring of HISTORY
@@ -60,9 +60,10 @@ struct summary {
 
 hotstuff_status store_summary(const hotstuff_block_tree *tree, struct summary *out);
 digest store_hash(const struct summary *s);
-/** HOTSTUFF_E_NOT_FOUND if there is none. The caller frees *out. */
+/** HOTSTUFF_E_NOT_FOUND if there is none. *value is in *out, which the caller frees; *written: the
+ *  height of the block that wrote it. */
 hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, size_t key_len,
-                          hotstuff_buffer **out);
+                          hotstuff_buffer **out, hotstuff_bytes *value, uint64_t *written);
 /** What would become of `c` on this snapshot (APPLIED: it is new). DUPLICATE also tells where it
  *  was applied, and what it made: the session of an OPEN, the epoch of a VALIDATOR. */
 hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct command *c,
