@@ -65,18 +65,23 @@
  *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
  * FORK       No object may be used in a child process after fork().
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
- *            own threads and none in yours, and prints nothing.
+ *            own threads and none in yours, and prints nothing. Of the environment it reads
+ *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
  */
 
 /* ======================================================================== compiling and linking */
 
+/** First part of this header's version. */
 #define HOTSTUFF_VERSION_MAJOR 0
+/** Second part. */
 #define HOTSTUFF_VERSION_MINOR 1
+/** Third part. */
 #define HOTSTUFF_VERSION_PATCH 0
 /** Version of this header: major * 1000000 + minor * 1000 + patch; hotstuff_version_number(). */
 #define HOTSTUFF_VERSION_NUMBER 1000
+/** Version of this header as a text; hotstuff_version_string(). */
 #define HOTSTUFF_VERSION_STRING "0.1.0"
-/** Rises with every incompatible change; the soname is libhotstuff.so.<this number>. */
+/** Rises with every incompatible change; the soname ends with it: libhotstuff.so.0. */
 #define HOTSTUFF_ABI_VERSION 0
 
 /** Define HOTSTUFF_STATIC before you include this file to link against libhotstuff.a. */
@@ -103,11 +108,11 @@
 
 /* ======================================================================================= status */
 
-#define HOTSTUFF_OK 0
+#define HOTSTUFF_OK 0                     /**< success */
 #define HOTSTUFF_E_NULL (-1)              /**< a required pointer is NULL */
 #define HOTSTUFF_E_INVALID_ARGUMENT (-2)  /**< an argument is out of its range */
-#define HOTSTUFF_E_NOT_FOUND (-3)
-#define HOTSTUFF_E_TIMEOUT (-4)
+#define HOTSTUFF_E_NOT_FOUND (-3)         /**< there is no such thing */
+#define HOTSTUFF_E_TIMEOUT (-4)           /**< the time to wait is over */
 #define HOTSTUFF_E_CLOSED (-5)            /**< stopped, closed, or never started */
 #define HOTSTUFF_E_STATE (-6)             /**< called out of order, as start after start */
 #define HOTSTUFF_E_REENTRANT (-7)         /**< not allowed inside this callback */
@@ -125,7 +130,7 @@
 #define HOTSTUFF_E_TOO_LARGE (-19)        /**< larger than a limit */
 #define HOTSTUFF_E_DONE (-20)             /**< no more items */
 #define HOTSTUFF_E_CALLBACK (-21)         /**< a callback failed; callbacks may return it */
-#define HOTSTUFF_E_NO_MEMORY (-22)
+#define HOTSTUFF_E_NO_MEMORY (-22)        /**< there is no memory to be had */
 #define HOTSTUFF_E_HALTED (-23)           /**< stopped itself; hotstuff_replica_wait() says why */
 #define HOTSTUFF_E_WOULD_BLOCK (-24)      /**< a bounded queue is full: try again later */
 
@@ -344,6 +349,9 @@ typedef struct hotstuff_bytes {
  * A SHA-256 hash: of a block, of its data, or of a genesis.
  */
 typedef struct hotstuff_hash {
+    /**
+     * The hash itself.
+     */
     uint8_t bytes[HOTSTUFF_HASH_LEN];
 } hotstuff_hash;
 
@@ -358,6 +366,9 @@ typedef struct hotstuff_signature {
  * The name of a validator: its Ed25519 public key (RFC 8032).
  */
 typedef struct hotstuff_validator_address {
+    /**
+     * The public key itself.
+     */
     uint8_t bytes[HOTSTUFF_VALIDATOR_ADDRESS_LEN];
 } hotstuff_validator_address;
 

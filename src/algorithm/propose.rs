@@ -68,7 +68,12 @@ impl Algorithm {
 
     pub(super) fn propose_deadline(&self) -> Time {
         match self.proposing {
-            Proposing::Deferred { until } if self.tree.knows(&self.highest_qc.block_hash) => until,
+            // Whoever has become silent in the meantime proposes no more: the time would not move.
+            Proposing::Deferred { until }
+                if self.is_validator() && self.tree.knows(&self.highest_qc.block_hash) =>
+            {
+                until
+            }
             _ => Time::NEVER,
         }
     }

@@ -93,7 +93,8 @@ pub fn ed25519(signer: &ValidatorAddress, digest: &StatementDigest, signature: &
     signature.verifies(signer, digest)
 }
 
-type CachedSignature = (ValidatorAddress, StatementDigest, Signature);
+/// The digest first: it differs most, and so decides a comparison at once.
+type CachedSignature = (StatementDigest, ValidatorAddress, Signature);
 
 /// Signatures that have verified, bounded; the older half is forgotten when it is full.
 #[derive(Debug, Default)]
@@ -154,7 +155,7 @@ impl Verifier {
     /// Takes one's own vote for verified: its signature has just been made here.
     pub fn trust(&mut self, vote: &Vote) {
         let digest = vote.signed().digest(&self.genesis);
-        self.cache.insert((vote.voter, digest, vote.signature));
+        self.cache.insert((digest, vote.voter, vote.signature));
     }
 
     /// Judges a progress message.
@@ -371,7 +372,7 @@ impl Verifier {
             .ok_or(Refusal::UnknownEpoch)?;
         let (cache, check) = (&mut self.cache, self.check);
         let verifies = |signer: &ValidatorAddress, digest: &StatementDigest, signature: &_| {
-            cached(cache, check, (*signer, *digest, *signature))
+            cached(cache, check, (*digest, *signer, *signature))
         };
         quorum_power(set, &self.genesis, signatures, verifies)?;
         Ok(())
@@ -390,7 +391,7 @@ impl Verifier {
         if !set.contains(signer) {
             return Err(Refusal::NotAValidator);
         }
-        let key = (*signer, statement.digest(&self.genesis), *signature);
+        let key = (statement.digest(&self.genesis), *signer, *signature);
         if cached(&mut self.cache, self.check, key) {
             Ok(())
         } else {
@@ -403,7 +404,8 @@ fn cached(cache: &mut SignatureCache, check: SignatureCheck, key: CachedSignatur
     if cache.contains(&key) {
         return true;
     }
-    let valid = check(&key.0, &key.1, &key.2);
+    let (digest, signer, signature) = &key;
+    let valid = check(signer, digest, signature);
     if valid {
         cache.insert(key);
     }

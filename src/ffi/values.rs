@@ -17,6 +17,7 @@ pub const HOTSTUFF_NO_TIMEOUT: u32 = 0xFFFF_FFFF;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct hotstuff_hash {
+    /// The hash itself.
     pub bytes: [u8; HOTSTUFF_HASH_LEN],
 }
 
@@ -24,6 +25,7 @@ pub struct hotstuff_hash {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct hotstuff_validator_address {
+    /// The public key itself.
     pub bytes: [u8; HOTSTUFF_VALIDATOR_ADDRESS_LEN],
 }
 
