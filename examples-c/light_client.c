@@ -2,9 +2,10 @@
  * light_client.c - reads keys of a kv cluster, and believes nothing but the chain's genesis.
  * SPDX-License-Identifier: Apache-2.0
  *
- *   light_client TRUST HOST:PORT KEY...
+ *   light_client TRUST HOST:PORT KEY[@HEIGHT]...
  *
- * TRUST is a file that says who is believed, one word and its values on a line:
+ * HEIGHT is what SET answered; without it the server is asked. TRUST is a file that says who is
+ * believed, one word and its values on a line:
  *
  *   genesis HASH               what `kv genesis` prints
  *   validator ADDRESS POWER    each `validator` line of the configuration, without host:port
@@ -12,7 +13,7 @@
  *
  * It has no replica and no disk, and asks one server, which may lie. For each key:
  *
- *   GET, WHERE     the value, and the height of the block that wrote it: claims
+ *   GET, WHERE     the value, and the height of the last block that wrote it: claims
  *   BLOCK          the block. The library computes its hash from the bytes; the hash covers the
  *                  header and, through it, the data, which holds the SET command with the value
  *   EPOCH ...      from the validators that are believed to those of the block's epoch: each proof
@@ -239,13 +240,20 @@ static hotstuff_block *fetch_block(struct client *c, uint64_t height) {
 }
 
 /* 1: proved, and printed; 0: the key was written between the questions; -1: refused. */
-static int prove(struct client *c, const char *key) {
-    char value[LINE_MAX_BYTES], where[LINE_MAX_BYTES];
+static int prove(struct client *c, const char *key, const char *where) {
+    char value[LINE_MAX_BYTES], found[LINE_MAX_BYTES];
     uint64_t height;
-    if (!ask(c, value, "GET %s", key) || !ask(c, where, "WHERE %s", key)) return -1;
-    if (strncmp(value, "VALUE ", 6) != 0 || sscanf(where, "OK %" SCNu64, &height) != 1) {
-        refuse("%s: the server says %s, %s, and that something is not there has no proof", key,
-               value, where);
+    if (!ask(c, value, "GET %s", key)) return -1;
+    if (strncmp(value, "VALUE ", 6) != 0) {
+        refuse("%s: the server says %s: that something is not there has no proof", key, value);
+        return -1;
+    }
+    if (where == NULL) {
+        if (!ask(c, found, "WHERE %s", key)) return -1;
+        where = strncmp(found, "OK ", 3) == 0 ? found + 3 : found;
+    }
+    if (sscanf(where, "%" SCNu64, &height) != 1) {
+        refuse("%s: no height: %s", key, where);
         return -1;
     }
     hotstuff_block *block = fetch_block(c, height);
@@ -259,9 +267,14 @@ static int prove(struct client *c, const char *key) {
     return proved ? 1 : says ? -1 : 0;
 }
 
-static bool prove_key(struct client *c, const char *key) {
+static bool prove_key(struct client *c, char *key) {
+    char *where = strrchr(key, '@');
     int proved = 0;
-    for (int i = 0; i < ATTEMPTS && proved == 0; i++) proved = prove(c, key);
+    if (where != NULL && where[1 + strspn(where + 1, "0123456789")] == '\0')
+        *where++ = '\0';
+    else
+        where = NULL; /* a key with an @ */
+    for (int i = 0; i < ATTEMPTS && proved == 0; i++) proved = prove(c, key, where);
     if (proved == 0) refuse("%s: the block does not say what the server says", key);
     return proved > 0;
 }
@@ -270,7 +283,7 @@ int main(int argc, char **argv) {
     struct client c = {.fd = -1};
     int result = EXIT_SUCCESS;
     if (argc < 4) {
-        fprintf(stderr, "light_client TRUST HOST:PORT KEY...\n");
+        fprintf(stderr, "light_client TRUST HOST:PORT KEY[@HEIGHT]...\n");
         return 2;
     }
     if (!load_trust(&c, argv[1])) return 2;

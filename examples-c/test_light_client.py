@@ -225,6 +225,14 @@ class LightClient(EveryKey, Proving):
                     self.refused(lambda request, answer, verb=verb, said=said:
                                  said if request.startswith(verb) else answer)
 
+    def test_who_wrote_it_may_say_where(self):
+        with self.cluster.connect(0) as c:
+            height = int(c.ask("WHERE two").split()[1])
+        self.assert_proved(self.prove(f"two@{height}"), "two")
+        for wrong in (1, height - 1, 10 ** 9, "x"):
+            done = self.prove(f"two@{wrong}")
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+
     def test_a_length_that_changes_is_refused(self):
         def lie(request, answer):
             words = request.split()
@@ -277,7 +285,7 @@ class LightClient(EveryKey, Proving):
             for request in ("BLOCK", "BLOCK 1", "BLOCK x 0", "BLOCK 1 x", "BLOCK 1 -1", "BLOCK -1 0", "BLOCK 1 0 0",
                             "PROOF 1", "EPOCH 0", "BLOCK 99999999999999999999 0", "WHERE", "WHERE a b"):
                 self.assertRegex(c.ask(request), "^ERR syntax", request)
-            self.assertEqual(c.ask("WHERE nothing"), "NONE")
+            self.assertRegex(c.ask("WHERE nothing"), "^ERR notfound")
 
 
 class TwoChain(EveryKey, Proving):

@@ -58,7 +58,7 @@ static void usage(FILE *out) {
 "  @session:sequence SET|DEL|VALIDATOR ...    is applied once, wherever and however often it is sent\n"
 "  HASH height           OK height state-hash block-hash\n"
 "  EVIDENCE index        OK kind epoch=n view=n validator=address: who has lied, and is convicted\n"
-"  WHERE key             OK height | NONE     of the block that wrote the value\n"
+"  WHERE key             OK height            of the last block that wrote or deleted it\n"
 "  BLOCK height offset   OK length hex        a part of that block, as bytes: see light_client.c\n"
 "  PROOF height offset   OK length hex        of the proof that it is committed\n"
 "  EPOCH epoch offset    OK length hex        of the proof of who validates after that epoch\n"

@@ -150,27 +150,22 @@ static void say_done(char text[SHORT_MAX], const struct done *d) {
 
 /* ---- reads ---------------------------------------------------------------------------------- */
 
-/* GET tells the value, WHERE the block that wrote it. */
-static void answer_get(struct server *s, struct connection *c, const char *key, bool where) {
+static void answer_get(struct server *s, struct connection *c, const char *key) {
     char text[SHORT_MAX];
     hotstuff_block_tree *tree;
-    hotstuff_buffer *record;
-    hotstuff_bytes value;
-    uint64_t written;
+    hotstuff_buffer *value;
+    hotstuff_bytes bytes;
     hotstuff_status status = hotstuff_replica_snapshot(s->replica, &tree);
     if (status == HOTSTUFF_OK) {
-        status = store_get(tree, (const uint8_t *)key, strlen(key), &record, &value, &written);
+        status = store_get(tree, (const uint8_t *)key, strlen(key), &value);
         hotstuff_block_tree_free(tree);
     }
-    if (status == HOTSTUFF_OK && where) {
-        say(text, "OK %" PRIu64, written);
-        emit_line(c, text);
-        hotstuff_buffer_free(record);
-    } else if (status == HOTSTUFF_OK) {
+    if (status == HOTSTUFF_OK) {
+        hotstuff_buffer_get(value, &bytes);
         emit(c, "VALUE ", 6);
-        emit(c, value.data, value.len);
+        emit(c, bytes.data, bytes.len < VALUE_MAX ? bytes.len : VALUE_MAX);
         emit(c, "\n", 1);
-        hotstuff_buffer_free(record);
+        hotstuff_buffer_free(value);
     } else if (status == HOTSTUFF_E_NOT_FOUND) {
         emit_line(c, "NONE");
     } else {
@@ -289,6 +284,25 @@ static void answer_evidence(struct server *s, struct connection *c, const char *
 
 /* ---- for those who believe nothing ---------------------------------------------------------- */
 
+static void answer_where(struct server *s, struct connection *c, const char *key) {
+    char text[SHORT_MAX];
+    uint64_t height;
+    hotstuff_block_tree *tree;
+    hotstuff_status status = hotstuff_replica_snapshot(s->replica, &tree);
+    if (status == HOTSTUFF_OK) {
+        status = store_find_write(tree, (const uint8_t *)key, strlen(key), &height);
+        hotstuff_block_tree_free(tree);
+    }
+    if (status == HOTSTUFF_OK)
+        say(text, "OK %" PRIu64, height);
+    else if (status == HOTSTUFF_E_NOT_FOUND)
+        say(text, "ERR notfound not in the last %d MiB or %d blocks: who wrote it knows where",
+            FIND_BYTES_MAX >> 20, HISTORY);
+    else
+        say_failure(text, status);
+    emit_line(c, text);
+}
+
 /* The canonical bytes that a request names: a block, its proof, or an epoch's. */
 static hotstuff_status find_bytes(const hotstuff_block_tree *tree, const char *verb,
                                   uint64_t number, hotstuff_buffer **out) {
@@ -404,9 +418,9 @@ static void answer_status(struct server *s, struct connection *c) {
 
 static void answer_read(struct server *s, struct connection *c, const char *line) {
     if (strncmp(line, "GET ", 4) == 0)
-        answer_get(s, c, line + 4, false);
+        answer_get(s, c, line + 4);
     else if (strncmp(line, "WHERE ", 6) == 0)
-        answer_get(s, c, line + 6, true);
+        answer_where(s, c, line + 6);
     else if (strncmp(line, "HASH ", 5) == 0)
         answer_hash(s, c, line + 5);
     else if (strncmp(line, "EVIDENCE ", 9) == 0)

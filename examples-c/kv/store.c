@@ -16,10 +16,8 @@ enum {
     SESSION_LEN = SESSION_HEADER_LEN + 16 * WINDOW,
     OPENED_LEN = 16,
     HISTORY_LEN = 8 + DIGEST_LEN,
-    WRITTEN_LEN = 8, /* before a value: the height of the block that wrote it */
-    DATA_MAX = WRITTEN_LEN + VALUE_MAX,
     STATE_KEY_MAX = 1 + KEY_MAX,
-    VALUES_MAX = SESSION_LEN > DATA_MAX ? SESSION_LEN : DATA_MAX,
+    VALUES_MAX = SESSION_LEN > VALUE_MAX ? SESSION_LEN : VALUE_MAX,
     /* A command touches at most four entries: OPEN its nonce, the slot, and the evicted nonce. */
     ENTRIES_PER_COMMAND = 4,
     ENTRIES_MAX = ENTRIES_PER_COMMAND * BLOCK_COMMANDS_MAX,
@@ -106,20 +104,10 @@ digest store_hash(const struct summary *s) {
 }
 
 hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, size_t key_len,
-                          hotstuff_buffer **out, hotstuff_bytes *value, uint64_t *written) {
+                          hotstuff_buffer **out) {
     uint8_t state_key[STATE_KEY_MAX];
     size_t len = data_key(state_key, key, key_len);
-    hotstuff_status status = hotstuff_block_tree_state(tree, state_key, len, out);
-    if (status != HOTSTUFF_OK) return status;
-    hotstuff_buffer_get(*out, value);
-    if (value->len <= WRITTEN_LEN || value->len > DATA_MAX) {
-        hotstuff_buffer_free(*out);
-        return HOTSTUFF_E_CORRUPT;
-    }
-    *written = take_u64(value->data);
-    value->data += WRITTEN_LEN;
-    value->len -= WRITTEN_LEN;
-    return HOTSTUFF_OK;
+    return hotstuff_block_tree_state(tree, state_key, len, out);
 }
 
 /* The sessions alive are the SESSIONS youngest. */
@@ -215,6 +203,40 @@ static hotstuff_status read_history(const hotstuff_block_tree *tree, uint64_t nu
     *height = take_u64(record);
     *out = digest_take(record + 8);
     return HOTSTUFF_OK;
+}
+
+static bool writes(const hotstuff_bytes *data, const uint8_t *key, size_t key_len) {
+    struct batch_reader reader;
+    struct command c;
+    if (!batch_open(&reader, data->data, data->len)) return false;
+    while (batch_next(&reader, &c) == 1)
+        if ((c.kind == COMMAND_SET || c.kind == COMMAND_DELETE) && c.key_len == key_len &&
+            memcmp(c.key, key, key_len) == 0)
+            return true;
+    return false;
+}
+
+hotstuff_status store_find_write(const hotstuff_block_tree *tree, const uint8_t *key,
+                                 size_t key_len, uint64_t *height) {
+    struct summary summary;
+    digest ignored;
+    size_t searched = 0;
+    hotstuff_status status = store_summary(tree, &summary);
+    if (status != HOTSTUFF_OK) return status;
+    const uint64_t oldest = summary.data_blocks > HISTORY ? summary.data_blocks - HISTORY : 0;
+    for (uint64_t i = summary.data_blocks; i > oldest && searched < FIND_BYTES_MAX; i--) {
+        hotstuff_block *block;
+        hotstuff_bytes data;
+        status = read_history(tree, i, height, &ignored);
+        if (status == HOTSTUFF_OK) status = hotstuff_block_tree_block_at(tree, *height, &block);
+        if (status != HOTSTUFF_OK) return status == HOTSTUFF_E_NOT_FOUND ? HOTSTUFF_E_CORRUPT : status;
+        hotstuff_block_data(block, &data);
+        searched += data.len;
+        const bool found = writes(&data, key, key_len);
+        hotstuff_block_free(block);
+        if (found) return HOTSTUFF_OK;
+    }
+    return HOTSTUFF_E_NOT_FOUND;
 }
 
 static const struct summary genesis_summary = {.next_session = 1};
@@ -474,13 +496,6 @@ static void fill_window(const struct execution *e, const struct command *c, stru
     session->changed = true;
 }
 
-static bool put_value(struct execution *e, struct entry *entry, const struct command *c) {
-    uint8_t record[DATA_MAX];
-    put_u64(record, e->height);
-    memcpy(record + WRITTEN_LEN, c->value, c->value_len);
-    return put(e, entry, record, WRITTEN_LEN + c->value_len);
-}
-
 static enum outcome apply_write(struct execution *e, const struct command *c) {
     struct entry *session;
     uint8_t *window, key[STATE_KEY_MAX];
@@ -491,7 +506,7 @@ static enum outcome apply_write(struct execution *e, const struct command *c) {
     bool was = data->value != NULL, will_be = c->kind == COMMAND_SET;
     if (!will_be)
         erase(data);
-    else if (!put_value(e, data, c))
+    else if (!put(e, data, c->value, c->value_len))
         return OUTCOME_FAILED;
     e->summary.keys += will_be;
     e->summary.keys -= was;

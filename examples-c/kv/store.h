@@ -5,7 +5,7 @@
  * Keys of the application state, all chosen by their first byte:
  *
  *   "m"           the summary: numbers of everything, and the sum of the digests (struct summary)
- *   "d" key       the height of the block that wrote it, and a value
+ *   "d" key       a value
  *   "s" slot:u16  a session: id, nonce, and a window of (sequence, height), one for each residue
  *   "o" nonce:u64 which session an OPEN made, and at which height
  *   "h" slot:u16  (height, state hash) of the data blocks of late: a ring of HISTORY
@@ -38,6 +38,8 @@ enum { SESSIONS = 4096, WINDOW = 16, HISTORY = 4096 };
 /** Validators that one block may change; more wait for the next block, and so does a second change
  *  of the same one. */
 enum { CHANGES_PER_BLOCK = 16 };
+/** Bytes of blocks that are searched for who wrote a key. */
+enum { FIND_BYTES_MAX = 16 << 20 };
 
 enum outcome {
     OUTCOME_APPLIED,
@@ -60,14 +62,17 @@ struct summary {
 
 hotstuff_status store_summary(const hotstuff_block_tree *tree, struct summary *out);
 digest store_hash(const struct summary *s);
-/** HOTSTUFF_E_NOT_FOUND if there is none. *value is in *out, which the caller frees; *written: the
- *  height of the block that wrote it. */
+/** HOTSTUFF_E_NOT_FOUND if there is none. The caller frees *out. */
 hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, size_t key_len,
-                          hotstuff_buffer **out, hotstuff_bytes *value, uint64_t *written);
+                          hotstuff_buffer **out);
 /** What would become of `c` on this snapshot (APPLIED: it is new). DUPLICATE also tells where it
  *  was applied, and what it made: the session of an OPEN, the epoch of a VALIDATOR. */
 hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct command *c,
                             enum outcome *out, uint64_t *height, uint64_t *made);
+/** The last block that wrote or deleted the key, among the last HISTORY data blocks and as far as
+ *  FIND_BYTES_MAX of their data reach; else HOTSTUFF_E_NOT_FOUND. */
+hotstuff_status store_find_write(const hotstuff_block_tree *tree, const uint8_t *key,
+                                 size_t key_len, uint64_t *height);
 /** The state hash after block `height`, if it is among the last HISTORY data blocks; else
  *  HOTSTUFF_E_NOT_FOUND. The caller has checked that `height` is committed. */
 hotstuff_status store_hash_at(const hotstuff_block_tree *tree, uint64_t height, digest *out);
