@@ -19,7 +19,7 @@ from test_kv import Cluster, SECONDS, until
 
 
 def light_client(*arguments):
-    program = os.path.join(os.path.dirname(test_kv.KV), "light_client")
+    program = os.path.join(os.path.dirname(test_kv.KVS[0]), "light_client")
     return subprocess.run([program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=4 * SECONDS)
 
@@ -297,9 +297,9 @@ class TwoChain(EveryKey, Proving):
 def main():
     if "--kv" in sys.argv:
         at = sys.argv.index("--kv")
-        test_kv.KV = os.path.abspath(sys.argv[at + 1])
+        test_kv.KVS[0] = sys.argv[at + 1]
         del sys.argv[at:at + 2]
-    test_kv.KV = os.path.abspath(test_kv.KV)
+    test_kv.KVS[0] = os.path.abspath(test_kv.KVS[0])
     unittest.main(argv=sys.argv)
 
 
