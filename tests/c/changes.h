@@ -34,6 +34,7 @@ static inline int check_set(const hotstuff_block *block, const hotstuff_block_tr
     if (hotstuff_block_tree_validators(tree, &set) != HOTSTUFF_OK)
         return 0;
     len = hotstuff_validator_set_len(set);
+    CHECK(hotstuff_validator_set_epoch(set) == hotstuff_block_epoch(block));
     hotstuff_validator_set_free(set);
     return len == (hotstuff_block_epoch(block) == 1 ? 4 : 3);
 }
