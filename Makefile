@@ -51,7 +51,7 @@ $(LIB): FORCE
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
 examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/kv_cpp $(EXAMPLES)/custom_network \
-	$(EXAMPLES)/equivocator
+	$(EXAMPLES)/light_client $(EXAMPLES)/equivocator
 
 $(EXAMPLES)/equivocator: FORCE
 	@mkdir -p $(EXAMPLES)
@@ -65,6 +65,12 @@ $(EXAMPLES)/counter: examples-c/counter.c include/hotstuff.h $(LIB)
 $(EXAMPLES)/kv: $(wildcard examples-c/kv/*.c) $(wildcard examples-c/kv/*.h) include/hotstuff.h $(LIB)
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(C_STRICT) $(CFLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
+
+LIGHT_CLIENT = $(addprefix examples-c/, light_client.c kv/command.c kv/digest.c)
+
+$(EXAMPLES)/light_client: $(LIGHT_CLIENT) $(wildcard examples-c/kv/*.h) include/hotstuff.h $(LIB)
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(C_STRICT) $(CFLAGS) $(LIGHT_CLIENT) -o $@ $(C_LINK)
 
 # All of kv but what speaks to the library of blocks, and that in C++.
 KV_SHARED = $(filter-out %/app.c %/run.c,$(wildcard examples-c/kv/*.c))
@@ -94,6 +100,7 @@ test:
 	$(EXAMPLES)/custom_network
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
+	$(PYTHON) examples-c/test_light_client.py --kv $(EXAMPLES)/kv
 	@$(MAKE) --no-print-directory check-binary check-abi check-install
 	$(MAKE) --no-print-directory test-cluster SECONDS=45
 
