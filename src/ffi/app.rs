@@ -309,6 +309,20 @@ impl CApp {
     }
 }
 
+/// The app of a table, for those who measure what the door costs.
+///
+/// # Safety
+/// NULL, or initialised, with callbacks that keep the header's rules.
+#[doc(hidden)]
+pub unsafe fn app_of_callbacks(
+    table: *const hotstuff_app_callbacks,
+    data_bytes_max: u64,
+) -> Option<Box<dyn App>> {
+    // SAFETY: the caller's contract.
+    let app = unsafe { CApp::new(table, Owner::new(), GenesisHash::default(), data_bytes_max) };
+    Some(Box::new(app.ok()?))
+}
+
 impl App for CApp {
     fn propose_block(&mut self, request: ProposeBlockRequest<'_>) -> ProposeBlockResponse {
         let Some(callback) = self.table.propose_block else {
