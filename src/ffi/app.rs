@@ -148,8 +148,9 @@ pub unsafe extern "C" fn hotstuff_validate_block_request_cur_view(
     enter_value(0, |call| Ok(unsafe { call.handle(request) }?.cur_view))
 }
 
-/// The block in question. Its data may be empty: the library made it alone. Borrowed: valid during
-/// the callback. NULL for NULL. [any]
+/// The block in question. Its data is never empty: of the blocks that the library makes alone,
+/// which change nothing, the app is not asked. Borrowed: valid during the callback. NULL for
+/// NULL. [any]
 ///
 /// @param request  the request
 #[no_mangle]
