@@ -711,6 +711,10 @@ public:
         hotstuff_propose_block_request_prev_block(request_, &out);
         return out;
     }
+    /** How long it is until this replica gives the view up, as of the call. */
+    std::chrono::milliseconds budget() const noexcept {
+        return std::chrono::milliseconds(hotstuff_propose_block_request_budget_ms(request_));
+    }
     /** The state as of that block. */
     hotstuff::block_tree block_tree() const noexcept {
         return hotstuff::block_tree(hotstuff_propose_block_request_block_tree(request_));

@@ -77,7 +77,7 @@ struct counter final : hotstuff::app {
     bool propose_block(const hotstuff::propose_request &ask, hotstuff::updates &out) override {
         fail_if(propose_throws, "propose");
         if (is_idle) return false;
-        CHECK(ask.cur_view() > 0);
+        CHECK(ask.cur_view() > 0 && ask.budget() <= 5s);
         out.set_state("count", std::to_string(count(ask.block_tree()) + 1));
         out.set_state("gone", "soon");
         out.delete_state("gone");
