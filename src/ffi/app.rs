@@ -297,15 +297,12 @@ impl CApp {
             data_bytes_max: self.data_bytes_max,
             ..Answer::default()
         };
-        let handle = Handle::new::<hotstuff_updates>(Mutex::new(answer));
+        let mut handle = Handle::new::<hotstuff_updates>(Mutex::new(answer));
         let verdict = self
             .owner
             .call(|| callback(handle.as_noun::<hotstuff_updates>().cast_mut()));
-        let mut answer = handle
-            .value()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let answer = std::mem::take(&mut *answer);
+        let answer = handle.value_mut().get_mut();
+        let answer = std::mem::take(answer.unwrap_or_else(PoisonError::into_inner));
         (verdict, (!answer.is_broken).then_some(answer))
     }
 }
