@@ -161,7 +161,7 @@ static void spoil_epoch_proof(const hotstuff_hash *genesis, hotstuff_validator_s
     hotstuff_hash other = {{7}};
     uint8_t spoilt[4096];
 
-    EXPECT(HOTSTUFF_E_BAD_SIGNATURE,
+    EXPECT(HOTSTUFF_E_INVALID_ARGUMENT,
            hotstuff_verify_epoch_proof(&other, trusted, proof->data, proof->len, &next));
     EXPECT(HOTSTUFF_E_DECODE,
            hotstuff_verify_epoch_proof(genesis, trusted, proof->data, proof->len - 1, &next));
@@ -239,7 +239,7 @@ static void check_proofs(node *self)
     CHECK(info.signed_power >= hotstuff_validator_set_quorum_power(trusted));
     EXPECT(HOTSTUFF_E_INVALID_ARGUMENT,
            hotstuff_verify_commit_proof(&genesis, trusted, &other, bytes.data, bytes.len, NULL));
-    EXPECT(HOTSTUFF_E_BAD_SIGNATURE,
+    EXPECT(HOTSTUFF_E_INVALID_ARGUMENT,
            hotstuff_verify_commit_proof(&other, trusted, &hash, bytes.data, bytes.len, NULL));
     OK(hotstuff_validator_set_set_epoch(trusted, 1));
     EXPECT(HOTSTUFF_E_NOT_FOUND,

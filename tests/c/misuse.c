@@ -487,7 +487,7 @@ static void replicas_of_null(void)
     EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err,
                  hotstuff_replica_open(NULL, &app, NULL, &replica, &err));
     CHECK(replica == NULL);
-    EXPECT_ERROR(HOTSTUFF_E_STATE, "chain", err,
+    EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err,
                  hotstuff_replica_open(cfg, &app, NULL, &replica, &err));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_replica_open(cfg, &app, NULL, NULL, NULL));
     EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err, hotstuff_replica_start(NULL, &err));
