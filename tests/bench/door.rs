@@ -1,6 +1,6 @@
-//! `cargo bench --bench door`: what the C door costs beside the Rust traits, and how often the bytes
-//! of a block are copied in it. Tables are printed, and written as JSON to target/bench; the exit
-//! code is 0 if every criterion held.
+//! `cargo bench --bench door`: what the C door costs beside the Rust traits, and how often the
+//! bytes of a block are copied in it. Tables are printed, and written as JSON to target/bench; the
+//! exit code is 0 if every criterion held.
 //!
 //! The callbacks are Rust functions with the calling convention of C, which is all that the library
 //! sees of C. Copies are counted by allocations: bytes that are copied need a place.
