@@ -442,109 +442,6 @@ static void what_is_delivered_is_not_believed(void)
     nodes_done(&self, 1);
 }
 
-/* ---- a signer and a pacemaker ---- */
-
-static int32_t sign_rubbish(void *userdata, const uint8_t *message, size_t len,
-                            hotstuff_signature *out)
-{
-    node *self = userdata;
-    hotstuff_replica *replica = self->replica;
-    CHECK(len == HOTSTUFF_HASH_LEN);
-    if (replica != NULL)
-        EXPECT(HOTSTUFF_E_REENTRANT, hotstuff_replica_stop(replica, 1000));
-    switch (self->received++ % 4) {
-    case 0:
-        return HOTSTUFF_E_CALLBACK;
-    case 1:
-        return HOTSTUFF_OK; /* and nothing is written */
-    case 2:
-        memcpy(out->bytes, message, len);
-        return HOTSTUFF_OK;
-    default:
-        return 4711;
-    }
-}
-
-static void a_signer_of_rubbish_signs_nothing(void)
-{
-    node self;
-    hotstuff_config *cfg;
-    hotstuff_signer_callbacks table;
-    hotstuff_replica_info info;
-
-    nodes_init(&self, 1);
-    cfg = node_config(&self);
-    hotstuff_signer_callbacks_init(&table, sizeof table);
-    table.userdata = &self;
-    table.destroy = node_events_destroy;
-    EXPECT(HOTSTUFF_E_NULL, hotstuff_config_set_signer(cfg, &self.address, &table)); /* sign */
-    CHECK(self.events_destroyed == 0);
-    table.sign = sign_rubbish;
-    OK(hotstuff_config_set_signer(cfg, &self.address, &table));
-    OK(hotstuff_config_set_signer(cfg, &self.address, &table)); /* in place of the first */
-    CHECK(self.events_destroyed == 1);
-    OK(hotstuff_config_set_view_timeout_ms(cfg, 10, 20));
-    node_open(&self, cfg, NULL); /* and frees the config */
-    node_start(&self);
-    EVENTUALLY(self.received >= 8);
-    hotstuff_replica_info_init(&info, sizeof info);
-    OK(hotstuff_replica_get_info(self.replica, &info));
-    CHECK(!info.halted && info.committed_height == 0);
-    CHECK(self.events_destroyed == 1);
-    nodes_stop(&self, 1);
-    CHECK(self.events_destroyed == 2);
-    nodes_done(&self, 1);
-}
-
-static int32_t lead_rubbish(void *userdata, const hotstuff_validator_set *validators,
-                            uint64_t cur_view, size_t *leader_index)
-{
-    node *self = userdata;
-    (void)cur_view;
-    *leader_index = self->stop == 1 ? hotstuff_validator_set_len(validators) : 0;
-    return self->stop == 2 ? 4711 : HOTSTUFF_OK;
-}
-
-static uint64_t wait_rubbish(void *userdata, const hotstuff_validator_set *validators,
-                             uint64_t highest_qc_view, uint64_t highest_commit_view,
-                             uint64_t cur_view)
-{
-    (void)userdata, (void)highest_qc_view, (void)highest_commit_view;
-    CHECK(hotstuff_validator_set_len(validators) == 1);
-    return cur_view % 2 ? 0 : UINT64_MAX; /* the nearest that is allowed */
-}
-
-static void a_pacemaker_of_rubbish_halts_it_if_it_names_nobody(void)
-{
-    int how;
-    for (how = 0; how < 3; how++) {
-        node self;
-        hotstuff_config *cfg;
-        hotstuff_pacemaker_callbacks table;
-        hotstuff_error *err = NULL;
-
-        nodes_init(&self, 1);
-        cfg = node_config(&self);
-        hotstuff_pacemaker_callbacks_init(&table, sizeof table);
-        table.userdata = &self;
-        table.destroy = node_events_destroy;
-        table.view_leader = lead_rubbish;
-        table.wait_timeout = wait_rubbish;
-        OK(hotstuff_config_set_pacemaker(cfg, &table));
-        node_open(&self, cfg, NULL);
-        self.stop = how;
-        node_start(&self);
-        if (how == 0)
-            OK(hotstuff_replica_wait_committed(self.replica, 3, 60000));
-        else
-            EXPECT_ERROR(HOTSTUFF_E_HALTED, "leader", err,
-                         hotstuff_replica_wait(self.replica, 60000, &err));
-        nodes_stop(&self, 1);
-        CHECK(self.events_destroyed == 1);
-        nodes_done(&self, 1);
-    }
-}
-
 /* ---- threads ---- */
 
 static void all_threads_of_the_library_block_all_signals(void)
@@ -623,8 +520,6 @@ int main(int argc, char **argv)
     a_stop_ends_the_waits_of_other_threads();
     a_network_that_returns_rubbish_makes_nobody_spin();
     what_is_delivered_is_not_believed();
-    a_signer_of_rubbish_signs_nothing();
-    a_pacemaker_of_rubbish_halts_it_if_it_names_nobody();
     if (!valgrind)
         all_threads_of_the_library_block_all_signals();
     the_log_has_the_events();
