@@ -11,7 +11,7 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test test-cluster build examples header sim schedules bugs coverage twins exhaust \
+.PHONY: help demo test test-c test-cluster build examples header sim schedules bugs coverage twins exhaust \
 	bench crash fuzz lint clean package install uninstall dist deb third-party abi docs \
 	check-binary check-abi check-install check-dist FORCE
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
 	@echo 'make test-cluster      five replicas under faults, clients whose history must be linearizable; SECONDS=600 SEED=n'
+	@echo 'make test-c            the C door misused in every way: plain, valgrind, sanitizers; counts by group'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
@@ -116,6 +117,10 @@ test-cluster:
 	$(CLUSTER) -local-reads -seconds 3
 	$(CLUSTER) -seconds $(or $(SECONDS),600) -seed $(or $(SEED),0)
 
+test-c:
+	@tests/setup.sh test
+	$(CARGO) test --locked --test c_harness -- --nocapture --test-threads=1
+
 header:
 	REWRITE=1 $(CARGO) test --locked --test header
 
@@ -162,6 +167,7 @@ fuzz:
 
 bench:
 	@tests/setup.sh demo
+	$(CARGO) bench --locked --bench door
 	$(CARGO) bench --locked --bench replicas
 
 # ---- packages: packaging/, abi/, docs/, tests/package/
