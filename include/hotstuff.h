@@ -359,6 +359,9 @@ typedef struct hotstuff_hash {
  * An Ed25519 signature (RFC 8032).
  */
 typedef struct hotstuff_signature {
+    /**
+     * The signature itself.
+     */
     uint8_t bytes[HOTSTUFF_SIGNATURE_LEN];
 } hotstuff_signature;
 

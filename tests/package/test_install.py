@@ -84,14 +84,17 @@ class Files(Scratch):
 class PkgConfig(Scratch):
     def build(self, lib, *sources, static=False):
         """Compiles and links as a user would: the program."""
-        program = self.work / "program"
+        program, objects = self.work / "program", []
+        for source in sources:
+            compiler = [CXX, "-std=c++17"] if source.suffix == ".cc" else [CC, "-std=c11"]
+            objects.append(self.work / f"{source.name}.o")
+            run(*compiler, *WARNINGS, *self.pkg_config(lib, "--cflags"), "-c", source, "-o",
+                objects[-1])
         libs = self.pkg_config(lib, "--libs", *["--static"] * static)
         if static:
             libs = [f"-Wl,-Bstatic,{word},-Bdynamic" if word == "-lhotstuff" else word
                     for word in libs]
-        compiler = [CXX, "-std=c++17"] if sources[0].suffix == ".cc" else [CC, "-std=c11"]
-        run(*compiler, *WARNINGS, *self.pkg_config(lib, "--cflags"), *sources, "-o", program,
-            *libs, "-lpthread")
+        run(compiler[0], *objects, "-o", program, *libs, "-lpthread")
         return program
 
     def needed(self, program):
@@ -135,9 +138,12 @@ class PkgConfig(Scratch):
     def test_every_example_builds(self):
         prefix = self.work / "usr"
         install(PREFIX=str(prefix))
-        self.build(prefix / "lib", *sorted(EXAMPLES.glob("kv/*.c")))
-        for source in sorted(EXAMPLES.glob("*.c*")):
+        kv = sorted(EXAMPLES.glob("kv/*.c"))
+        self.build(prefix / "lib", *kv)
+        for source in sorted(EXAMPLES.glob("*.c")):
             self.build(prefix / "lib", source)
+        shared = [source for source in kv if source.name not in ("app.c", "run.c")]
+        self.build(prefix / "lib", *shared, EXAMPLES / "kv_cpp.cc")
 
 
 class CMake(Scratch):
@@ -151,7 +157,7 @@ class CMake(Scratch):
         run("cmake", "--build", self.work / "build", "-j2")
         env = {"LD_LIBRARY_PATH": str(lib)}
         run(self.work / "build/counter", env=env, timeout=60)
-        for kv in ("kv-hotstuff", "kv-static"):
+        for kv in ("kv-hotstuff", "kv-static", "kv_cpp"):
             self.assertIn("kv keygen", run(self.work / "build" / kv, "--help", env=env))
         self.assertNotIn("hotstuff", run("readelf", "-dW", self.work / "build/kv-static"))
 
