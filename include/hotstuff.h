@@ -1493,6 +1493,16 @@ void hotstuff_propose_block_request_prev_block(const hotstuff_propose_block_requ
                                                hotstuff_hash *out);
 
 /**
+ * How long it is until this replica gives the view up, in milliseconds, as of the call of
+ * propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
+ * just before is late for the others; half of it is a good plan. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+uint32_t hotstuff_propose_block_request_budget_ms(const hotstuff_propose_block_request *request);
+
+/**
  * The chain, with the state as of the block to build on. Borrowed: valid during the callback. NULL
  * for NULL. [any]
  *
