@@ -58,7 +58,8 @@ def compare(recorded, header):
         describe(header, now)
         ran = subprocess.run(["abidiff", "--no-show-locs", str(recorded), str(now)], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if ran.returncode & ~(ABI_CHANGE | INCOMPATIBLE):
+        # A record that it cannot read is no difference to abidiff: it complains, and returns 0.
+        if ran.returncode & ~(ABI_CHANGE | INCOMPATIBLE) or ran.stdout and not ran.returncode:
             sys.exit(f"abi: abidiff has failed:\n{ran.stdout}")
         return ran.returncode, ran.stdout
 

@@ -3,6 +3,7 @@
 
 import re
 import sys
+import tempfile
 import unittest
 
 from common import ABI, HEADER, ROOT, VERSION, macro, run
@@ -23,6 +24,14 @@ class Recorded(unittest.TestCase):
             self.assertIn(f"'{name}'", record)
         for name in re.findall(r"^#define (HOTSTUFF_E_\w+)", HEADER, re.M):
             self.assertIn(f"'is_{name}'", record)
+
+
+    def test_a_record_that_cannot_be_read_is_no_record(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".abi") as damaged:
+            damaged.write("<<<<<<< HEAD\n" + RECORDED.read_text())
+            damaged.flush()
+            with self.assertRaises(SystemExit):
+                abi.compare(damaged.name, HEADER)
 
 
 class Versions(unittest.TestCase):
