@@ -67,6 +67,7 @@
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
  *            own threads and none in yours, and prints nothing. Of the environment it reads
  *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
+ *            After dlclose() it stays in memory.
  */
 
 /* ======================================================================== compiling and linking */
