@@ -102,7 +102,7 @@ test:
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
 	$(PYTHON) examples-c/test_light_client.py --kv $(EXAMPLES)/kv
-	@$(MAKE) --no-print-directory check-binary check-abi check-install
+	@$(MAKE) --no-print-directory check-binary check-abi check-install docs
 	$(MAKE) --no-print-directory test-cluster SECONDS=45
 
 # Five members; the first four are the validators of the genesis, the fifth joins.
