@@ -28,6 +28,7 @@ fi
 case $purpose in test | go)
     need go golang-go
     need pkg-config pkg-config
+    need curl curl
     ;;
 esac
 
