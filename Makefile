@@ -18,7 +18,7 @@ C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' 
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
-	@echo 'make test              every test: Rust, C, Python; what CI runs'
+	@echo 'make test              every test: Rust, C, Go, Python; what CI runs'
 	@echo 'make test-cluster      five replicas under faults, clients whose history must be linearizable; SECONDS=600 SEED=n'
 	@echo 'make test-go           the Go package and its kv, with the race detector; make build-go only builds'
 	@echo 'make bench-languages   the same kv in each language: commands a second, as a ratio to the one in C'

@@ -2,7 +2,9 @@ package hotstuff_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -177,6 +179,99 @@ func TestAValidatorAloneCommitsAndItsSnapshotOutlivesIt(t *testing.T) {
 	expect(t, err, hotstuff.ErrClosed)
 	for _, err := range snapshot.Blocks(1) {
 		expect(t, err, hotstuff.ErrClosed)
+	}
+}
+
+// hsm signs elsewhere, as a security module does; now and then it fails.
+type hsm struct {
+	key    ed25519.PrivateKey
+	signed atomic.Int32
+}
+
+func (h *hsm) Address() hotstuff.Address {
+	return hotstuff.Address(h.key.Public().(ed25519.PublicKey))
+}
+
+func (h *hsm) Sign(message []byte) ([]byte, error) {
+	switch h.signed.Add(1) {
+	case 3:
+		return nil, errors.New("the module is busy")
+	case 5:
+		return []byte("short"), nil
+	case 7:
+		panic("the module is on fire")
+	}
+	return ed25519.Sign(h.key, message), nil
+}
+
+func TestASignerElsewhereAndProofsForAnybody(t *testing.T) {
+	before := hotstuff.Handles()
+	module := &hsm{key: ed25519.NewKeyFromSeed(make([]byte, 32))}
+	config := configAlone(t)
+	config.KeyPair, config.Signer = nil, module
+	config.ViewTimeout, config.MaxViewTimeout = 20*time.Millisecond, 100*time.Millisecond
+	config.GenesisValidators = []hotstuff.Validator{{Address: module.Address(), Power: 1}}
+	other := mustKey(t, 9).Address()
+	app := appFuncs{propose: func(r *hotstuff.ProposeRequest, u *hotstuff.Updates) error {
+		if r.Budget <= 0 || r.Budget > 200*time.Millisecond {
+			return fmt.Errorf("a budget of %v", r.Budget)
+		}
+		if set, err := r.Snapshot.Validators(); err == nil && set.Epoch == 0 && len(set.Members) == 1 {
+			err := errors.Join(u.SetValidator(module.Address(), 3), u.SetValidator(other, 1))
+			return errors.Join(err, u.SetData([]byte("two validators")))
+		}
+		return u.SetData([]byte("x"))
+	}}
+	replica := mustStart(t, config, app)
+	check(t, replica.WaitCommitted(patient(t), 20))
+	if err := replica.Err(); err == nil || module.signed.Load() < 8 {
+		t.Fatalf("signed %d times, %v", module.signed.Load(), err)
+	}
+	snapshot, err := replica.Snapshot()
+	check(t, err)
+	defer snapshot.Close()
+	genesis, err := config.GenesisHash()
+	check(t, err)
+	trusted, err := hotstuff.NewValidatorSet(config.GenesisValidators...)
+	check(t, err)
+
+	proof, err := snapshot.EpochProof(0)
+	check(t, err)
+	next, err := hotstuff.VerifyEpochProof(genesis, trusted, proof)
+	check(t, err)
+	if next.Epoch != 1 || len(next.Members) != 2 || next.Power(other) != 1 {
+		t.Fatalf("%+v", next)
+	}
+	block, err := snapshot.BlockAt(10)
+	check(t, err)
+	if proof, err = snapshot.CommitProof(block.Hash); err != nil {
+		t.Fatal(err)
+	}
+	info, err := hotstuff.VerifyCommitProof(genesis, next, block.Hash, proof)
+	if err != nil || info.Epoch != 1 || info.SignedPower != 3 || info.SignerCount != 1 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	_, err = hotstuff.VerifyCommitProof(genesis, next, block.Parent, proof)
+	expect(t, err, hotstuff.ErrInvalidArgument)
+	_, err = hotstuff.VerifyCommitProof(genesis, trusted, block.Hash, proof)
+	expect(t, err, hotstuff.ErrNotFound)
+	_, err = hotstuff.VerifyCommitProof(hotstuff.Hash{}, next, block.Hash, proof)
+	expect(t, err, hotstuff.ErrBadSignature)
+
+	qc, err := snapshot.CommitQCOf(1)
+	check(t, err)
+	if info, err = hotstuff.VerifyQC(genesis, trusted, qc); err != nil || info.Phase != hotstuff.PhaseCommit {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	_, err = hotstuff.VerifyQC(genesis, trusted, qc[1:])
+	expect(t, err, hotstuff.ErrDecode)
+	_, err = hotstuff.VerifyQC(genesis, hotstuff.ValidatorSet{}, qc)
+	expect(t, err, hotstuff.ErrInvalidArgument)
+	_, err = hotstuff.VerifyEpochProof(genesis, trusted, nil)
+	expect(t, err, hotstuff.ErrDecode)
+	replica.Close()
+	if now := hotstuff.Handles(); now != before {
+		t.Fatalf("%d handles before, %d after", before, now)
 	}
 }
 

@@ -3,7 +3,10 @@ package hotstuff
 // #include "shim.h"
 import "C"
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // App is what is replicated: a deterministic function of a block and the state of its parent, with
 // the same answer on every replica, today and after a restart. It keeps what must last in the state
@@ -40,6 +43,9 @@ type ProposeRequest struct {
 	Parent Hash
 	// Snapshot is the chain, with the state as of Parent.
 	Snapshot *Snapshot
+	// Budget is how long it is until this replica gives the view up. A hint: a block that comes later is
+	// not used, and one that comes just before is late for the others; half of it is a good plan.
+	Budget time.Duration
 }
 
 // ValidateRequest asks: is this block right, and what does it change?

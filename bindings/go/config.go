@@ -7,6 +7,7 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -68,6 +69,8 @@ type Config struct {
 	// KeyPair is what the replica signs with. Without one, or with one that is no validator's, it is a
 	// listener: it follows the chain and never votes. Never run two replicas with one key.
 	KeyPair *KeyPair
+	// Signer signs for the replica, in place of KeyPair: where the key is not in this process.
+	Signer Signer
 	// DataDir is where the replica keeps its block tree and its voting record. Required. Losing it, or
 	// restoring an old copy of it, may make a validator vote twice: treat it like the key.
 	DataDir string
@@ -100,6 +103,8 @@ type Config struct {
 	// EventQueue is the capacity of [Replica.Events]. When the channel is full, events are dropped and
 	// counted. Default 0: no events at all.
 	EventQueue int
+
+	panicked *atomic.Pointer[PanicError] // of the replica that is opened
 }
 
 // GenesisHash is the hash of what makes the genesis. Replicas work together only if theirs are equal:
@@ -153,6 +158,9 @@ func (s *settings) setAll(c *Config) {
 		s.keep(c.KeyPair.lend("Config.KeyPair", func(key *C.hotstuff_keypair) C.hotstuff_status {
 			return C.hotstuff_config_set_keypair(s.config, key)
 		}))
+	}
+	if c.Signer != nil {
+		s.setSigner(c.Signer, c.panicked)
 	}
 	if c.DataDir != "" {
 		s.option("DataDir", "storage.data_dir", c.DataDir)

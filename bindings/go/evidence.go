@@ -71,13 +71,11 @@ func ReadEvidence(evidence []byte) (EvidenceInfo, error) {
 // an honest validator may sign both, or validators is empty.
 func VerifyEvidence(genesis Hash, validators ValidatorSet, evidence []byte) (Address, error) {
 	var offender Address
-	if len(evidence) == 0 {
-		return offender, failure("verify evidence", C.HOTSTUFF_E_DECODE)
-	}
-	p, n := bytesOf(evidence)
-	err := validators.lend("verify evidence", func(set *C.hotstuff_validator_set) C.hotstuff_status {
-		return C.hotstuff_verify_evidence(genesis.c(), set, p, n, offender.c())
-	})
+	err := validators.lendFor("verify evidence", evidence,
+		func(set *C.hotstuff_validator_set) C.hotstuff_status {
+			p, n := bytesOf(evidence)
+			return C.hotstuff_verify_evidence(genesis.c(), set, p, n, offender.c())
+		})
 	return offender, err
 }
 

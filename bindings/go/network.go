@@ -41,6 +41,11 @@ type TCP struct {
 	// Peers are where the other replicas listen, as host:port, and the key that each must prove. One's
 	// own address may be among them, and is skipped. Names are looked up whenever a connection is made.
 	Peers map[Address]string
+	// Key is what this end proves, if it is not Config.KeyPair: where there is a Config.Signer. It speaks
+	// for nobody in the protocol.
+	Key *KeyPair
+	// PeerKeys are what peers prove that have such a key, by the addresses of their validators.
+	PeerKeys map[Address]Address
 	// MaxListeners is how many connections of unknown keys are let in: replicas that follow the chain
 	// without being validators. Default 0: none.
 	MaxListeners uint32
@@ -54,9 +59,13 @@ const queueMessages = 4
 
 // network opens the mesh, which carries the longest message of the chain.
 func (t *TCP) network(config *Config) (*C.hotstuff_network, error) {
-	if config.KeyPair == nil {
+	key := t.Key
+	if key == nil {
+		key = config.KeyPair
+	}
+	if key == nil {
 		return nil, &Error{Op: "tcp", Status: ErrInvalidArgument,
-			Message: "Config.KeyPair is nil: over TCP every end proves a key, a listener too"}
+			Message: "neither TCP.Key nor Config.KeyPair: over TCP every end proves one, a listener too"}
 	}
 	messageBytes, err := config.MaxMessageBytes()
 	if err != nil {
@@ -79,12 +88,23 @@ func (t *TCP) network(config *Config) (*C.hotstuff_network, error) {
 		status = C.hotstuff_tcp_config_set_queue_bytes(tcp, C.uint64_t(queueBytes))
 	}
 	if status == C.HOTSTUFF_OK {
-		status = t.setAddresses(tcp, config.KeyPair.Address())
+		status = t.setAddresses(tcp, config.address(key))
 	}
 	if status != C.HOTSTUFF_OK {
 		return nil, failure("tcp", status)
 	}
-	return openTCP(tcp, config.KeyPair)
+	return openTCP(tcp, key)
+}
+
+// address is the validator's own; of a listener its key's.
+func (c *Config) address(key *KeyPair) Address {
+	switch {
+	case c.Signer != nil:
+		return c.Signer.Address()
+	case c.KeyPair != nil:
+		return c.KeyPair.Address()
+	}
+	return key.Address()
 }
 
 func (t *TCP) setAddresses(tcp *C.hotstuff_tcp_config, self Address) C.hotstuff_status {
@@ -92,6 +112,15 @@ func (t *TCP) setAddresses(tcp *C.hotstuff_tcp_config, self Address) C.hotstuff_
 		listen := C.CString(t.Listen)
 		defer C.free(unsafe.Pointer(listen))
 		if status := C.hotstuff_tcp_config_set_listen(tcp, listen); status != C.HOTSTUFF_OK {
+			return status
+		}
+	}
+	for peer, key := range t.PeerKeys {
+		if peer == self {
+			continue
+		}
+		status := C.hotstuff_tcp_config_set_peer_key(tcp, peer.c(), key.c())
+		if status != C.HOTSTUFF_OK {
 			return status
 		}
 	}

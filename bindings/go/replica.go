@@ -40,7 +40,7 @@ func Open(config Config, app App, network Network) (*Replica, error) {
 	if network == nil {
 		return nil, &Error{Op: "open", Status: ErrNull, Message: "the network is nil"}
 	}
-	r := newReplica(config, app)
+	r := newReplica(&config, app)
 	r.network = network
 	_, broadcasts := network.(Broadcaster)
 	handle := newHandle(r)
@@ -56,7 +56,7 @@ func Open(config Config, app App, network Network) (*Replica, error) {
 // [Replica.Run]. It returns the errors of [Open]. [ErrIO] may also mean that the address to listen on
 // cannot be had, and [ErrInvalidArgument] that an address is not host:port, or that there is no key.
 func OpenTCP(config Config, app App, tcp TCP) (*Replica, error) {
-	r := newReplica(config, app)
+	r := newReplica(&config, app)
 	network, err := tcp.network(&config)
 	if err != nil {
 		return nil, err
@@ -65,8 +65,9 @@ func OpenTCP(config Config, app App, tcp TCP) (*Replica, error) {
 	return r.open(&config, network)
 }
 
-func newReplica(config Config, app App) *Replica {
+func newReplica(config *Config, app App) *Replica {
 	r := &Replica{app: app}
+	config.panicked = &r.panicked
 	if config.EventQueue > 0 {
 		r.events = make(chan Event, config.EventQueue)
 	}

@@ -13,6 +13,8 @@ type Validator struct {
 
 // ValidatorSet is validators and their powers. Make one with [NewValidatorSet].
 type ValidatorSet struct {
+	// Epoch is the one in which they validate; 0 is the genesis's.
+	Epoch uint64
 	// Members are the validators, sorted by address.
 	Members []Validator
 }
@@ -69,13 +71,19 @@ func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hots
 		status = C.hotstuff_validator_set_put(set, v.Address.c(), C.uint64_t(v.Power))
 	}
 	if status == C.HOTSTUFF_OK {
+		status = C.hotstuff_validator_set_set_epoch(set, C.uint64_t(s.Epoch))
+	}
+	if status == C.HOTSTUFF_OK {
 		status = use(set)
 	}
 	return failure(op, status)
 }
 
 func readSet(set *C.hotstuff_validator_set) ValidatorSet {
-	out := ValidatorSet{Members: make([]Validator, C.hotstuff_validator_set_len(set))}
+	out := ValidatorSet{
+		Epoch:   uint64(C.hotstuff_validator_set_epoch(set)),
+		Members: make([]Validator, C.hotstuff_validator_set_len(set)),
+	}
 	for i := range out.Members {
 		v := &out.Members[i]
 		var power C.uint64_t

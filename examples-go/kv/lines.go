@@ -42,7 +42,7 @@ type lineServer struct {
 	mu       sync.Mutex
 	open     map[*lineConn]struct{}
 	room     chan struct{} // holds one for each connection
-	stopping bool
+	stopping atomic.Bool   // set under the lock
 	running  sync.WaitGroup
 }
 
@@ -65,6 +65,8 @@ type lineConn struct {
 	session  atomic.Uint64 // for writes without one of their own; 0: none yet
 	sequence uint64        // the next one of that session
 	reads    readCount
+
+	readDeadline, writeDeadline time.Time // as the connection has them
 }
 
 // readCount lets a write wait for the reads before it, which must not see it.
@@ -141,7 +143,7 @@ func (s *lineServer) accept(conn net.Conn) {
 	c.move()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.isStopping() {
 		conn.Close()
 		return
 	}
@@ -155,7 +157,7 @@ func (s *lineServer) accept(conn net.Conn) {
 func (s *lineServer) stop() {
 	s.listener.Close()
 	s.mu.Lock()
-	s.stopping = true
+	s.stopping.Store(true)
 	for c := range s.open {
 		_ = c.net.SetReadDeadline(time.Unix(1, 0))
 		_ = c.net.SetWriteDeadline(time.Now().Add(farewell))
@@ -164,11 +166,7 @@ func (s *lineServer) stop() {
 	s.running.Wait()
 }
 
-func (s *lineServer) isStopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stopping
-}
+func (s *lineServer) isStopping() bool { return s.stopping.Load() }
 
 /* ---- bytes in and out ---- */
 
@@ -179,7 +177,7 @@ func (c *lineConn) idle() time.Duration { return ms(c.server.node.config.clientI
 // Read waits for bytes until the client has been idle for too long.
 func (c *lineConn) Read(into []byte) (int, error) {
 	for {
-		_ = c.net.SetReadDeadline(time.Unix(0, c.moved.Load()).Add(c.idle()))
+		c.armRead()
 		if c.server.isStopping() {
 			return 0, io.EOF
 		}
@@ -201,11 +199,30 @@ func (c *lineConn) Read(into []byte) (int, error) {
 	}
 }
 
+// armRead moves the deadline, if that is worth a call.
+func (c *lineConn) armRead() {
+	deadline := time.Unix(0, c.moved.Load()).Add(c.idle())
+	if deadline.Sub(c.readDeadline) > c.idle()/16 || time.Until(c.readDeadline) <= 0 {
+		_ = c.net.SetReadDeadline(deadline)
+		c.readDeadline = deadline
+	}
+}
+
+func (c *lineConn) armWrite() {
+	deadline := time.Now().Add(c.idle())
+	if deadline.Sub(c.writeDeadline) <= c.idle()/16 {
+		return
+	}
+	c.writeDeadline = deadline
+	_ = c.net.SetWriteDeadline(deadline)
+	if c.server.isStopping() { // which has set it before us
+		_ = c.net.SetWriteDeadline(time.Now().Add(farewell))
+	}
+}
+
 // Write gives up on a client that takes nothing.
 func (c *lineConn) Write(bytes []byte) (int, error) {
-	if !c.server.isStopping() {
-		_ = c.net.SetWriteDeadline(time.Now().Add(c.idle()))
-	}
+	c.armWrite()
 	n, err := c.net.Write(bytes)
 	if n > 0 {
 		c.move()
