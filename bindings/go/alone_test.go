@@ -58,8 +58,8 @@ func mustKey(t testing.TB, seed byte) *hotstuff.KeyPair {
 	return key
 }
 
-// configAlone is that of a validator alone, which syncs nothing: what these tests end is at most the
-// process.
+// configAlone is that of a validator alone, which syncs nothing: what these tests end is at most
+// the process.
 func configAlone(t testing.TB) hotstuff.Config {
 	key := mustKey(t, 1)
 	return hotstuff.Config{

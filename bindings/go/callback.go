@@ -89,8 +89,8 @@ func hotstuffGoEventsOver(handle C.uintptr_t) {
 }
 
 //export hotstuffGoProposeBlock
-func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, budgetMs C.uint32_t, parent *C.hotstuff_hash,
-	tree *C.hotstuff_block_tree, out *C.hotstuff_updates) (result C.int32_t) {
+func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, budgetMs C.uint32_t,
+	parent *C.hotstuff_hash, tree *cTree, out *C.hotstuff_updates) (result C.int32_t) {
 	r := replicaOf(handle)
 	snapshot, updates := &Snapshot{tree: tree, lent: true}, &Updates{out}
 	defer func() { updates.updates = nil }()
@@ -110,7 +110,7 @@ func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, budgetMs C.uint
 
 //export hotstuffGoValidateBlock
 func hotstuffGoValidateBlock(handle C.uintptr_t, view C.uint64_t, isSync C.bool,
-	block *C.hotstuff_go_block, tree *C.hotstuff_block_tree,
+	block *C.hotstuff_go_block, tree *cTree,
 	out *C.hotstuff_updates) (result C.int32_t) {
 	r := replicaOf(handle)
 	snapshot, updates := &Snapshot{tree: tree, lent: true}, &Updates{out}
@@ -138,7 +138,8 @@ func hotstuffGoConnect(handle C.uintptr_t, peer *C.hotstuff_validator_address) (
 }
 
 //export hotstuffGoDisconnect
-func hotstuffGoDisconnect(handle C.uintptr_t, peer *C.hotstuff_validator_address) (result C.int32_t) {
+func hotstuffGoDisconnect(handle C.uintptr_t,
+	peer *C.hotstuff_validator_address) (result C.int32_t) {
 	r := replicaOf(handle)
 	defer r.catch("Disconnect", &result)
 	r.network.Disconnect(goAddress(peer))

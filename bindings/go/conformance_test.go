@@ -12,8 +12,8 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// The golden vectors of tests/conformance, through the C door. It decodes and encodes blocks, and reads
-// evidence; the other types are inside of these or never leave the library.
+// The golden vectors of tests/conformance, through the C door. It decodes and encodes blocks, and
+// reads evidence; the other types are inside of these or never leave the library.
 
 func conformance(t *testing.T, name ...string) string {
 	return filepath.Join(append([]string{root(t), "tests", "conformance"}, name...)...)

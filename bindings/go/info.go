@@ -46,7 +46,7 @@ type Info struct {
 func (r *Replica) Info() (Info, error) {
 	var info C.hotstuff_replica_info
 	C.hotstuff_replica_info_init(&info, C.sizeof_hotstuff_replica_info)
-	err := r.do("info", func(c *C.hotstuff_replica) C.hotstuff_status {
+	err := r.do("info", func(c *cReplica) cStatus {
 		return C.hotstuff_replica_get_info(c, &info)
 	})
 	return Info{
@@ -85,11 +85,11 @@ type Metrics struct {
 	EventsDropped uint64
 	// Transactions counts transactions on the database: one for each step that writes.
 	Transactions uint64
-	// AppFailures counts questions that were not put to the app, because it had too many or the state to
-	// answer from was gone.
+	// AppFailures counts questions that were not put to the app, because it had too many or the
+	// state to answer from was gone.
 	AppFailures uint64
-	// EvidenceFound counts validators newly caught contradicting themselves, each once for each epoch
-	// and kind.
+	// EvidenceFound counts validators newly caught contradicting themselves, each once for each
+	// epoch and kind.
 	EvidenceFound uint64
 }
 
@@ -97,13 +97,14 @@ type Metrics struct {
 func (r *Replica) Metrics() (Metrics, error) {
 	var m C.hotstuff_metrics
 	C.hotstuff_metrics_init(&m, C.sizeof_hotstuff_metrics)
-	err := r.do("metrics", func(c *C.hotstuff_replica) C.hotstuff_status {
+	err := r.do("metrics", func(c *cReplica) cStatus {
 		return C.hotstuff_replica_metrics(c, &m)
 	})
 	return Metrics{
 		CurrentView: uint64(m.current_view), CommittedHeight: uint64(m.committed_height),
-		Proposals: uint64(m.proposals), Votes: uint64(m.votes), ViewTimeouts: uint64(m.view_timeouts),
-		MessagesIn: uint64(m.messages_in), MessagesOut: uint64(m.messages_out),
+		Proposals: uint64(m.proposals), Votes: uint64(m.votes),
+		ViewTimeouts: uint64(m.view_timeouts),
+		MessagesIn:   uint64(m.messages_in), MessagesOut: uint64(m.messages_out),
 		BytesIn: uint64(m.bytes_in), BytesOut: uint64(m.bytes_out),
 		MessagesRejected: uint64(m.messages_rejected), EventsDropped: uint64(m.events_dropped),
 		Transactions: uint64(m.transactions), AppFailures: uint64(m.app_failures),

@@ -65,8 +65,8 @@ func TestAWrongLibraryVersionIsSaidAtTheStart(t *testing.T) {
 	}
 }
 
-// program is a module that uses the package, and the little that it does. The package is a copy: of what
-// Go has built before it does not ask pkg-config again.
+// program is a module that uses the package, and the little that it does. The package is a copy: of
+// what Go has built before it does not ask pkg-config again.
 func program(t *testing.T) string {
 	directory := t.TempDir()
 	files, err := filepath.Glob("*.[gchm]*")

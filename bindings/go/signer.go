@@ -13,11 +13,11 @@ import (
 type Signer interface {
 	// Address is the public key of the validator that it signs for.
 	Address() Address
-	// Sign signs a message, the 32 bytes of a SHA-256, with Ed25519 (RFC 8032, neither Ed25519ctx nor
-	// Ed25519ph): 64 bytes. It is called after what is said is on disk. An error, and a signature that
-	// does not verify, cost the view and nothing else: the replica tells [EventWarning], and asks again
-	// in the next view, or when it next times out. The replica waits for it: be quick against the view
-	// time-out, or fail.
+	// Sign signs a message, the 32 bytes of a SHA-256, with Ed25519 (RFC 8032, neither Ed25519ctx
+	// nor Ed25519ph): 64 bytes. It is called after what is said is on disk. An error, and a
+	// signature that does not verify, cost the view and nothing else: the replica tells
+	// [EventWarning], and asks again in the next view, or when it next times out. The replica waits
+	// for it: be quick against the view time-out, or fail.
 	Sign(message []byte) ([]byte, error)
 }
 

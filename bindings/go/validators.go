@@ -24,7 +24,7 @@ type ValidatorSet struct {
 func NewValidatorSet(validators ...Validator) (ValidatorSet, error) {
 	var set ValidatorSet
 	err := ValidatorSet{Members: validators}.lend("validator set",
-		func(c *C.hotstuff_validator_set) C.hotstuff_status {
+		func(c *cSet) cStatus {
 			set = readSet(c)
 			return C.HOTSTUFF_OK
 		})
@@ -54,7 +54,7 @@ func (s ValidatorSet) TotalPower() uint64 {
 func (s ValidatorSet) QuorumPower() uint64 {
 	var power uint64
 	// What is no set has no quorum.
-	_ = s.lend("quorum", func(set *C.hotstuff_validator_set) C.hotstuff_status {
+	_ = s.lend("quorum", func(set *cSet) cStatus {
 		power = uint64(C.hotstuff_validator_set_quorum_power(set))
 		return C.HOTSTUFF_OK
 	})
@@ -62,8 +62,8 @@ func (s ValidatorSet) QuorumPower() uint64 {
 }
 
 // lend calls use with the set as C has it.
-func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hotstuff_status) error {
-	var set *C.hotstuff_validator_set
+func (s ValidatorSet) lend(op string, use func(*cSet) cStatus) error {
+	var set *cSet
 	status := C.hotstuff_validator_set_new(&set)
 	defer func() { C.hotstuff_validator_set_free(set) }()
 	for i := 0; i < len(s.Members) && status == C.HOTSTUFF_OK; i++ {
@@ -79,7 +79,7 @@ func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hots
 	return failure(op, status)
 }
 
-func readSet(set *C.hotstuff_validator_set) ValidatorSet {
+func readSet(set *cSet) ValidatorSet {
 	out := ValidatorSet{
 		Epoch:   uint64(C.hotstuff_validator_set_epoch(set)),
 		Members: make([]Validator, C.hotstuff_validator_set_len(set)),
@@ -97,7 +97,7 @@ func readSet(set *C.hotstuff_validator_set) ValidatorSet {
 }
 
 // takeSet reads a set, and frees it.
-func takeSet(set *C.hotstuff_validator_set) ValidatorSet {
+func takeSet(set *cSet) ValidatorSet {
 	out := readSet(set)
 	C.hotstuff_validator_set_free(set)
 	return out

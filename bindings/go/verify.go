@@ -42,21 +42,22 @@ func newQCInfo() *C.hotstuff_qc_info {
 func goQCInfo(info *C.hotstuff_qc_info) QCInfo {
 	return QCInfo{
 		Epoch: uint64(info.epoch), View: uint64(info.view), SignedPower: uint64(info.signed_power),
-		Phase: Phase(info.phase), SignerCount: uint32(info.signer_count), Block: goHash(&info.block),
+		Phase: Phase(info.phase), SignerCount: uint32(info.signer_count),
+		Block: goHash(&info.block),
 	}
 }
 
-// VerifyQC checks a quorum certificate: that validators of trusted, those of its epoch, with more than
-// two thirds of its power have signed it, on the chain of that genesis. It needs no replica, and
-// believes nothing. A certificate alone commits no block, unless its phase is PhaseCommit; see
+// VerifyQC checks a quorum certificate: that validators of trusted, those of its epoch, with more
+// than two thirds of its power have signed it, on the chain of that genesis. It needs no replica,
+// and believes nothing. A certificate alone commits no block, unless its phase is PhaseCommit; see
 // [VerifyCommitProof].
 //
 // [ErrDecode], [ErrTooLarge]: the bytes are no certificate. [ErrNotFound]: it is of another epoch.
-// [ErrNoQuorum]: those who have signed are none. [ErrBadSignature]: a signature does not verify, or not
-// on this chain. [ErrInvalidArgument]: it does not fit trusted, or trusted is empty.
+// [ErrNoQuorum]: those who have signed are none. [ErrBadSignature]: a signature does not verify, or
+// not on this chain. [ErrInvalidArgument]: it does not fit trusted, or trusted is empty.
 func VerifyQC(genesis Hash, trusted ValidatorSet, qc []byte) (QCInfo, error) {
 	info := newQCInfo()
-	err := trusted.lendFor("verify qc", qc, func(set *C.hotstuff_validator_set) C.hotstuff_status {
+	err := trusted.lendFor("verify qc", qc, func(set *cSet) cStatus {
 		p, n := bytesOf(qc)
 		return C.hotstuff_verify_qc(genesis.c(), set, p, n, info)
 	})
@@ -64,17 +65,18 @@ func VerifyQC(genesis Hash, trusted ValidatorSet, qc []byte) (QCInfo, error) {
 }
 
 // VerifyCommitProof checks that a block is committed: that the validators of trusted, those of its
-// epoch, have made it final, and with it all blocks below. It needs no replica, and believes nothing but
-// that less than a third of the power of trusted is dishonest. Of a block that is carried beside the
-// proof take the hash that [DecodeBlock] gives it. What it returns is said by the proof's last
-// certificate, which is of this block or of one above it.
+// epoch, have made it final, and with it all blocks below. It needs no replica, and believes
+// nothing but that less than a third of the power of trusted is dishonest. Of a block that is
+// carried beside the proof take the hash that [DecodeBlock] gives it. What it returns is said by
+// the proof's last certificate, which is of this block or of one above it.
 //
-// [ErrInvalidArgument]: it proves something else: another block, or nothing. The other errors are those
-// of [VerifyQC].
-func VerifyCommitProof(genesis Hash, trusted ValidatorSet, block Hash, proof []byte) (QCInfo, error) {
+// [ErrInvalidArgument]: it proves something else: another block, or nothing. The other errors are
+// those of [VerifyQC].
+func VerifyCommitProof(genesis Hash, trusted ValidatorSet, block Hash,
+	proof []byte) (QCInfo, error) {
 	info := newQCInfo()
 	err := trusted.lendFor("verify commit proof", proof,
-		func(set *C.hotstuff_validator_set) C.hotstuff_status {
+		func(set *cSet) cStatus {
 			p, n := bytesOf(proof)
 			return C.hotstuff_verify_commit_proof(genesis.c(), set, block.c(), p, n, info)
 		})
@@ -82,15 +84,15 @@ func VerifyCommitProof(genesis Hash, trusted ValidatorSet, block Hash, proof []b
 }
 
 // VerifyEpochProof checks who validates in the next epoch: that the validators of trusted have
-// committed a block that updates them. In a loop, from the genesis validators or any others that one
-// trusts, it follows the chain over as many epochs as one likes, with no replica and no disk.
+// committed a block that updates them. In a loop, from the genesis validators or any others that
+// one trusts, it follows the chain over as many epochs as one likes, with no replica and no disk.
 //
 // [ErrInvalidArgument]: it does not prove that the epoch has ended. The other errors are those of
 // [VerifyQC].
 func VerifyEpochProof(genesis Hash, trusted ValidatorSet, proof []byte) (ValidatorSet, error) {
-	var next *C.hotstuff_validator_set
+	var next *cSet
 	err := trusted.lendFor("verify epoch proof", proof,
-		func(set *C.hotstuff_validator_set) C.hotstuff_status {
+		func(set *cSet) cStatus {
 			p, n := bytesOf(proof)
 			return C.hotstuff_verify_epoch_proof(genesis.c(), set, p, n, &next)
 		})
@@ -100,12 +102,12 @@ func VerifyEpochProof(genesis Hash, trusted ValidatorSet, proof []byte) (Validat
 	return takeSet(next), nil
 }
 
-// CommitProof is the proof that a block is committed, for whoever knows the validators of its epoch and
-// nothing else: see [VerifyCommitProof]. [ErrNotFound]: it is not committed here, or its certificates
-// are not here yet: ask again after the next commit.
+// CommitProof is the proof that a block is committed, for whoever knows the validators of its epoch
+// and nothing else: see [VerifyCommitProof]. [ErrNotFound]: it is not committed here, or its
+// certificates are not here yet: ask again after the next commit.
 func (s *Snapshot) CommitProof(hash Hash) ([]byte, error) {
 	return s.buffer("commit proof",
-		func(tree *C.hotstuff_block_tree, out **C.hotstuff_buffer) C.hotstuff_status {
+		func(tree *cTree, out **cBuffer) cStatus {
 			return C.hotstuff_block_tree_commit_proof(tree, hash.c(), out)
 		})
 }
@@ -114,14 +116,14 @@ func (s *Snapshot) CommitProof(hash Hash) ([]byte, error) {
 // epoch and nothing else: see [VerifyEpochProof]. [ErrNotFound]: that epoch has not ended.
 func (s *Snapshot) EpochProof(epoch uint64) ([]byte, error) {
 	return s.buffer("epoch proof",
-		func(tree *C.hotstuff_block_tree, out **C.hotstuff_buffer) C.hotstuff_status {
+		func(tree *cTree, out **cBuffer) cStatus {
 			return C.hotstuff_block_tree_epoch_proof(tree, C.uint64_t(epoch), out)
 		})
 }
 
 // lendFor is lend, but for bytes that are none.
 func (s ValidatorSet) lendFor(op string, bytes []byte,
-	use func(*C.hotstuff_validator_set) C.hotstuff_status) error {
+	use func(*cSet) cStatus) error {
 	if len(bytes) == 0 {
 		return failure(op, C.HOTSTUFF_E_DECODE)
 	}

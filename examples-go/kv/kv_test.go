@@ -57,7 +57,8 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// newCluster makes keys and configurations; the last `listeners` replicas are no validators at first.
+// newCluster makes keys and configurations; the last `listeners` replicas are no validators at
+// first.
 func newCluster(t *testing.T, programs []string, listeners int) []*replica {
 	directory := t.TempDir()
 	var all []*replica

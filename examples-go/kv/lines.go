@@ -18,18 +18,18 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// The line protocol, the same as that of the other languages' kv: a request is a line, an answer is a
-// line, the requests of a connection take effect and are answered in their order.
+// The line protocol, the same as that of the other languages' kv: a request is a line, an answer is
+// a line, the requests of a connection take effect and are answered in their order.
 //
-// A connection is two goroutines. The reader turns lines into requests: it submits writes, and waits
-// where the order asks for it. The writer answers them one after the other.
+// A connection is two goroutines. The reader turns lines into requests: it submits writes, and
+// waits where the order asks for it. The writer answers them one after the other.
 //
 //	socket -> reader -> requests (a channel) -> writer -> socket
 //	             |                                ^
 //	         node.submit -> pool -> follower -----+ done
 const (
 	requestLineMax = keyMax + valueMax + 64 // with its line end
-	pipelineMax    = windowLen              // a session knows the outcome of its last windowLen commands
+	pipelineMax    = windowLen              // a session knows the outcome of so many
 	answersMax     = 16 << 10               // bytes of answers that are sent together
 	farewell       = time.Second            // for answers when the replica stops
 	// When there are too many connections: one may have gone that nobody has noticed yet.
@@ -46,8 +46,8 @@ type lineServer struct {
 	running  sync.WaitGroup
 }
 
-// request is one that is under way: a write with its result, a read whose turn is to come, or an answer
-// that is known already.
+// request is one that is under way: a write with its result, a read whose turn is to come, or an
+// answer that is known already.
 type request struct {
 	kind   commandKind
 	client uint64
@@ -102,7 +102,8 @@ func listenLines(n *node, address string) (*lineServer, error) {
 		return nil, fmt.Errorf("client_listen %s: %w", address, err)
 	}
 	room := make(chan struct{}, n.config.connectionsMax)
-	return &lineServer{node: n, listener: listener, open: make(map[*lineConn]struct{}), room: room}, nil
+	open := make(map[*lineConn]struct{})
+	return &lineServer{node: n, listener: listener, open: open, room: room}, nil
 }
 
 func (s *lineServer) address() string { return s.listener.Addr().String() }
@@ -448,8 +449,8 @@ func parseName(name []byte) (session, sequence uint64, ok bool) {
 	return session, sequence, okA && okB && session != 0 && sequence != 0
 }
 
-// parseChange turns the words of a validator command into bytes; leaves it without a key if they are
-// wrong.
+// parseChange turns the words of a validator command into bytes; leaves it without a key if they
+// are wrong.
 func parseChange(c *command) {
 	address := make([]byte, addressLen)
 	power, ok := parseNumber(string(c.value))
@@ -479,8 +480,8 @@ func (c *lineConn) takeWrite(w command, named bool) {
 	c.submit(w)
 }
 
-// takeOwnSession names a command after the connection's own session, which it opens if there is none; or
-// says why it cannot.
+// takeOwnSession names a command after the connection's own session, which it opens if there is
+// none; or says why it cannot.
 func (c *lineConn) takeOwnSession(w *command) (answer string) {
 	session := c.session.Load()
 	if session == 0 {
@@ -545,7 +546,8 @@ func (n *node) sayEvidence(to []byte, index int) []byte {
 	if err != nil {
 		return sayError(to, err)
 	}
-	return say(to, "OK %v epoch=%d view=%d validator=%v", info.Kind, info.Epoch, info.View, info.Validator)
+	return say(to, "OK %v epoch=%d view=%d validator=%v", info.Kind, info.Epoch, info.View,
+		info.Validator)
 }
 
 func (n *node) sayStatus(to []byte, connections int) []byte {
@@ -561,12 +563,12 @@ func (n *node) sayStatus(to []byte, connections int) []byte {
 	to = say(to, "OK epoch=%d view=%d committed_height=%d role=%v halted=%d highest_qc_view=%d "+
 		"sync_target=%d validators=%d", i.Epoch, i.View, i.CommittedHeight, i.Role, halted,
 		i.HighestQCView, i.SyncTargetHeight, s.validators)
-	to = say(to, " state_height=%d state_hash=%v data_blocks=%d commands=%d keys=%d sessions_opened=%d",
-		s.summary.height, s.summary.hash(), s.summary.dataBlocks, s.summary.commands, s.summary.keys,
+	to = say(to, " state_height=%d state_hash=%v data_blocks=%d commands=%d keys=%d "+
+		"sessions_opened=%d", s.summary.height, s.summary.hash(), s.summary.dataBlocks, s.summary.commands, s.summary.keys,
 		s.summary.nextSession-1)
-	to = say(to, " blocks_refused=%d pool=%d connections=%d", n.app.refused.Load(), n.pool.waiting(),
-		connections)
-	return say(to, " proposals=%d votes=%d view_timeouts=%d messages_in=%d messages_out=%d bytes_in=%d "+
-		"bytes_out=%d messages_rejected=%d events_dropped=%d", m.Proposals, m.Votes, m.ViewTimeouts,
+	to = say(to, " blocks_refused=%d pool=%d connections=%d", n.app.refused.Load(),
+		n.pool.waiting(), connections)
+	return say(to, " proposals=%d votes=%d view_timeouts=%d messages_in=%d messages_out=%d "+
+		"bytes_in=%d bytes_out=%d messages_rejected=%d events_dropped=%d", m.Proposals, m.Votes, m.ViewTimeouts,
 		m.MessagesIn, m.MessagesOut, m.BytesIn, m.BytesOut, m.MessagesRejected, m.EventsDropped)
 }

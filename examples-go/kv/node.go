@@ -60,8 +60,8 @@ func (n *node) notify() {
 	}
 }
 
-// keep notifies the replica of new commands at once, and again while any wait; and ends those that have
-// waited too long.
+// keep notifies the replica of new commands at once, and again while any wait; and ends those that
+// have waited too long.
 func (n *node) keep(ctx context.Context) {
 	again := time.NewTicker(notifyAgain)
 	defer again.Stop()
@@ -167,8 +167,8 @@ func (n *node) submit(c command) (<-chan done, error) {
 func internal(err error) *refusal { return &refusal{"internal", err.Error()} }
 
 // resolveKnown answers from the committed state what the state already knows. The command is in the
-// pool by now, so a block that commits it later than this snapshot is the follower's to see: none is
-// missed.
+// pool by now, so a block that commits it later than this snapshot is the follower's to see: none
+// is missed.
 func (n *node) resolveKnown(c *command) {
 	var j judgement
 	err := n.read(func(tree *hotstuff.Snapshot) (err error) {

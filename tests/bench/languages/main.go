@@ -1,11 +1,11 @@
-// Command languages measures the same key-value server in several languages, one after the other and
-// several times around: four replicas of one language, one process each, and clients that keep windows
-// of commands under way. It prints commands a second, and the ratio to the first language.
+// Command languages measures the same key-value server in several languages, one after the other
+// and several times around: four replicas of one language, one process each, and clients that keep
+// windows of commands under way. It prints commands a second, and the ratio to the first language.
 //
 //	languages [-seconds 10] [-rounds 3] c=target/examples-c/kv go=target/examples-go/kv
 //
-// A command is what starts a replica when `run CONFIG` is put behind it; the first one also makes the
-// keys. See "A replica in another language" in examples-c/README.md.
+// A command is what starts a replica when `run CONFIG` is put behind it; the first one also makes
+// the keys. See "A replica in another language" in examples-c/README.md.
 package main
 
 import (
