@@ -105,7 +105,7 @@ test:
 PKG_CONFIG_DIR = $(CURDIR)/target/pkgconfig
 GO_KV = target/examples-go/kv
 # Go does not see by itself that a header has changed.
-GO_ENV = PKG_CONFIG_PATH='$(PKG_CONFIG_DIR)' LIBHOTSTUFF='$(CURDIR)/target/release' \
+GO_ENV = GOFLAGS=-buildvcs=false PKG_CONFIG_PATH='$(PKG_CONFIG_DIR)' LIBHOTSTUFF='$(CURDIR)/target/release' \
     CGO_CFLAGS="$(CFLAGS) -DHOTSTUFF_HEADER=$$(cksum < include/hotstuff.h | cut -d ' ' -f 1)"
 
 build-go: build

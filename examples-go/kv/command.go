@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -71,12 +72,9 @@ func isWord(p []byte) bool {
 }
 
 func isLine(p []byte) bool {
-	for _, b := range p {
-		if b == 0 || b == '\n' || b == '\r' {
-			return false
-		}
-	}
-	return len(p) > 0
+	// IndexByte looks at many bytes at once; values are long.
+	return len(p) > 0 && bytes.IndexByte(p, 0) < 0 && bytes.IndexByte(p, '\n') < 0 &&
+		bytes.IndexByte(p, '\r') < 0
 }
 
 // complaint is "" for a command that may stand in a block; otherwise what is wrong with it.
