@@ -276,6 +276,83 @@ func TestASignerElsewhereAndProofsForAnybody(t *testing.T) {
 	}
 }
 
+// metronome is a pacemaker: views of 30 ms, led in turn; from some view on it has gone mad.
+type metronome struct{ madFrom uint64 }
+
+func (metronome) ViewTimeout(_ hotstuff.ValidatorSet, _, _, _ uint64) time.Duration {
+	return 30 * time.Millisecond
+}
+
+func (m metronome) Leader(validators hotstuff.ValidatorSet, view uint64) int {
+	if view >= m.madFrom {
+		panic("mad")
+	}
+	return int(view % uint64(len(validators.Members)))
+}
+
+func TestAPacemakerOfOnesOwn(t *testing.T) {
+	config := configAlone(t)
+	config.Pacemaker = metronome{madFrom: 50}
+	replica := mustOpen(t, config, appFuncs{})
+	err := replica.Run(patient(t)) // which halts when nobody knows who leads
+	expect(t, err, hotstuff.ErrHalted)
+	var caught *hotstuff.PanicError
+	if !errors.As(err, &caught) || caught.Callback != "Leader" {
+		t.Fatal(err)
+	}
+	t.Log(err)
+	info, err := replica.Info()
+	if err != nil || !info.Halted || info.CommittedHeight < 20 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	expect(t, replica.Notify(), hotstuff.ErrHalted)
+}
+
+func TestAReplicaWithoutRoomHaltsAndSaysWhatToDo(t *testing.T) {
+	config := configAlone(t)
+	config.MapBytes = 16 << 20
+	app := appFuncs{propose: func(_ *hotstuff.ProposeRequest, u *hotstuff.Updates) error {
+		return u.SetData(make([]byte, 1<<20))
+	}}
+	err := mustOpen(t, config, app).Run(patient(t))
+	expect(t, err, hotstuff.ErrHalted)
+	if len(err.Error()) < 40 {
+		t.Fatal(err)
+	}
+	t.Log(err)
+}
+
+// broken is a network that panics, and so loses everything.
+type broken struct{ connected atomic.Int32 }
+
+func (b *broken) Connect(hotstuff.Address)            { b.connected.Add(1) }
+func (b *broken) Disconnect(hotstuff.Address)         {}
+func (b *broken) Send(hotstuff.Address, []byte) error { panic("no cable") }
+
+func TestAPanicOfTheNetwork(t *testing.T) {
+	config := configAlone(t)
+	config.ViewTimeout = 20 * time.Millisecond
+	for i := byte(2); i <= 4; i++ {
+		config.GenesisValidators = append(config.GenesisValidators,
+			hotstuff.Validator{Address: mustKey(t, i).Address(), Power: 1})
+	}
+	network := new(broken)
+	replica, err := hotstuff.Open(config, appFuncs{}, network)
+	check(t, err)
+	defer replica.Close()
+	check(t, replica.Start())
+	for ctx := patient(t); replica.Err() == nil; {
+		check(t, ctx.Err())
+		brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		expect(t, replica.WaitCommitted(brief, 1), context.DeadlineExceeded)
+		cancel()
+	}
+	var caught *hotstuff.PanicError
+	if !errors.As(replica.Err(), &caught) || caught.Callback != "Send" || network.connected.Load() != 3 {
+		t.Fatal(replica.Err(), network.connected.Load())
+	}
+}
+
 func TestAReplicaIsClosedTwiceAndThenSaysSo(t *testing.T) {
 	replica := mustStart(t, configAlone(t), appFuncs{})
 	check(t, replica.Close())
@@ -387,7 +464,8 @@ func TestAPanicInACallbackIsCaughtKeptAndReported(t *testing.T) {
 		return u.SetData([]byte("at last"))
 	}}
 	config := configAlone(t)
-	config.ViewTimeout, config.EventQueue = 50*time.Millisecond, 1000
+	config.ViewTimeout, config.MaxIdle = 50*time.Millisecond, 50*time.Millisecond
+	config.EventQueue = 1000
 	replica := mustOpen(t, config, app)
 	ctx, cancel := context.WithCancel(patient(t))
 	ran := make(chan error)

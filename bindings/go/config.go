@@ -89,6 +89,9 @@ type Config struct {
 	// MaxViewTimeout is the longest such wait. It must exceed four message delays of the real
 	// network. Default: 60 s.
 	MaxViewTimeout time.Duration
+	// Pacemaker says how long views last, and who leads them, in place of the library's own and of the
+	// two above. The whole chain must have the same leaders.
+	Pacemaker Pacemaker
 	// VoteTo is to whom votes go.
 	VoteTo VoteTo
 	// SyncRequestLimit is how many blocks a replica that catches up asks for at once, up to 1024.
@@ -171,6 +174,9 @@ func (s *settings) setAll(c *Config) {
 	s.check("Durability", C.hotstuff_config_set_durability(s.config, C.uint32_t(c.Durability)))
 	s.milliseconds("ViewTimeout", "pacemaker.base_ms", c.ViewTimeout)
 	s.milliseconds("MaxViewTimeout", "pacemaker.max_ms", c.MaxViewTimeout)
+	if c.Pacemaker != nil {
+		s.setPacemaker(c.Pacemaker, c.panicked)
+	}
 	s.check("VoteTo", C.hotstuff_config_set_vote_to(s.config, C.uint32_t(c.VoteTo)))
 	s.number("SyncRequestLimit", "sync.request_limit", uint64(c.SyncRequestLimit))
 	s.milliseconds("SyncResponseTimeout", "sync.response_timeout_ms", c.SyncResponseTimeout)

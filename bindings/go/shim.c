@@ -86,6 +86,31 @@ hotstuff_status hotstuff_go_set_signer(hotstuff_config *config,
     return hotstuff_config_set_signer(config, key, &table);
 }
 
+/* ---- the pacemaker -------------------------------------------------------------------------- */
+
+static uint64_t wait_timeout(void *userdata, const hotstuff_validator_set *validators,
+                             uint64_t highest_qc_view, uint64_t highest_commit_view,
+                             uint64_t cur_view) {
+    return hotstuffGoViewTimeout((uintptr_t)userdata, (hotstuff_validator_set *)validators,
+                                 highest_qc_view, highest_commit_view, cur_view);
+}
+
+static int32_t view_leader(void *userdata, const hotstuff_validator_set *validators,
+                           uint64_t cur_view, size_t *leader_index) {
+    return hotstuffGoLeader((uintptr_t)userdata, (hotstuff_validator_set *)validators, cur_view,
+                            leader_index);
+}
+
+hotstuff_status hotstuff_go_set_pacemaker(hotstuff_config *config, uintptr_t handle) {
+    hotstuff_pacemaker_callbacks table;
+    hotstuff_pacemaker_callbacks_init(&table, sizeof table);
+    table.userdata = (void *)handle;
+    table.destroy = destroy;
+    table.wait_timeout = wait_timeout;
+    table.view_leader = view_leader;
+    return hotstuff_config_set_pacemaker(config, &table);
+}
+
 /* ---- the network ---------------------------------------------------------------------------- */
 
 static int32_t net_connect(void *userdata, const hotstuff_validator_address *peer) {

@@ -37,6 +37,7 @@ hotstuff_status hotstuff_go_open(const hotstuff_config *config, uintptr_t handle
                                  hotstuff_error **err);
 hotstuff_status hotstuff_go_set_signer(hotstuff_config *config,
                                        const hotstuff_validator_address *key, uintptr_t handle);
+hotstuff_status hotstuff_go_set_pacemaker(hotstuff_config *config, uintptr_t handle);
 hotstuff_status hotstuff_go_set_events(hotstuff_replica *replica, uintptr_t handle);
 hotstuff_status hotstuff_go_network(uintptr_t handle, bool broadcasts, hotstuff_network **out);
 hotstuff_status hotstuff_go_set_logger(bool on, int32_t max_level);
