@@ -224,6 +224,10 @@ func serve(n *node, lines *lineServer, web *webServer) error {
 	if err := n.replica.Start(); err != nil {
 		return err
 	}
+	n.look()
+	if err := n.show(); err != nil {
+		return err
+	}
 	followed := make(chan error, 1)
 	go func() {
 		followed <- n.follow(ctx, info.CommittedHeight)

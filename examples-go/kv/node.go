@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	hotstuff "libhotstuff/bindings/go"
@@ -26,6 +27,9 @@ type node struct {
 	app     *app
 	due     chan struct{} // the replica is to be notified
 	latency histogram     // of commands, from their arrival to their commit
+
+	listener atomic.Bool                       // as of a moment ago: no validator
+	followed atomic.Pointer[hotstuff.Snapshot] // at least all blocks that the follower has resolved
 }
 
 // How often the replica is told again of commands that wait: a block that held them may have been
@@ -80,8 +84,11 @@ func (n *node) keep(ctx context.Context) {
 			n.pool.expire(time.Now())
 			n.arm(expiry)
 		case <-again.C:
+			n.look()
 			if n.pool.waiting() > 0 {
-				n.giveUpIfListener()
+				if n.listener.Load() { // which proposes nothing more
+					n.pool.giveUp(verdictListener)
+				}
 				n.tell()
 			}
 		}
@@ -102,11 +109,24 @@ func (n *node) tell() {
 	}
 }
 
-// giveUpIfListener gives the commands back that wait at a replica which proposes no more.
-func (n *node) giveUpIfListener() {
-	if info, err := n.replica.Info(); err == nil && info.Role == hotstuff.Listener {
-		n.pool.giveUp(verdictListener)
+// look notes whether the replica is a listener.
+func (n *node) look() {
+	if info, err := n.replica.Info(); err == nil {
+		n.listener.Store(info.Role == hotstuff.Listener)
 	}
+}
+
+// show lets submit see what the follower has. It is called before the commands of a block are ended:
+// who submits one that has ended already must find it there.
+func (n *node) show() error {
+	tree, err := n.replica.Snapshot()
+	if err != nil {
+		return err
+	}
+	if old := n.followed.Swap(tree); old != nil {
+		old.Close()
+	}
+	return nil
 }
 
 // follow ends the commands of committed blocks from a height on, until the replica stops.
@@ -132,6 +152,9 @@ func (n *node) follow(ctx context.Context, height uint64) error {
 			}
 			commands, ends = append(commands, c), append(ends, d)
 		}
+		if err := n.show(); err != nil {
+			return err
+		}
 		n.pool.resolveAll(commands, ends)
 	}
 }
@@ -148,11 +171,10 @@ func (n *node) submit(c command) (<-chan done, error) {
 	if complaint := c.complaint(); complaint != "" {
 		return nil, &refusal{"syntax", complaint}
 	}
-	info, err := n.replica.Info()
-	if err != nil {
-		return nil, internal(err)
+	if n.listener.Load() {
+		n.look() // it may be a validator by now
 	}
-	if info.Role == hotstuff.Listener {
+	if n.listener.Load() {
 		return nil, &refusal{"listener", "this replica proposes nothing: ask a validator"}
 	}
 	timeout := time.Duration(n.config.commitTimeoutMs) * time.Millisecond
@@ -170,11 +192,13 @@ func internal(err error) *refusal { return &refusal{"internal", err.Error()} }
 // pool by now, so a block that commits it later than this snapshot is the follower's to see: none
 // is missed.
 func (n *node) resolveKnown(c *command) {
-	var j judgement
-	err := n.read(func(tree *hotstuff.Snapshot) (err error) {
-		j, err = judge(tree, c)
-		return err
-	})
+	j, err := judge(n.followed.Load(), c)
+	if errors.Is(err, hotstuff.ErrClosed) { // the follower has just gone on
+		err = n.read(func(tree *hotstuff.Snapshot) (err error) {
+			j, err = judge(tree, c)
+			return err
+		})
+	}
 	if err != nil {
 		logf(hotstuff.LogError, "reading a session: %v", err)
 		return // its deadline still stands
