@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -121,6 +122,22 @@ func TestGoldenBlocksAreDecodedAndEncoded(t *testing.T) {
 		}
 		for _, broken := range [][]byte{nil, honest[:len(honest)-1], append(bytes.Clone(honest), 0)} {
 			_, err := hotstuff.DecodeBlock(genesis, broken)
+			expect(t, err, hotstuff.ErrDecode)
+		}
+	}
+}
+
+func TestGoldenCertificatesAreRead(t *testing.T) {
+	member, err := hotstuff.NewValidatorSet(hotstuff.Validator{Power: 1})
+	check(t, err)
+	for _, golden := range vectors(t, "QuorumCertificate") {
+		// It is read, and then refused: nobody has signed what the generator has drawn.
+		_, err := hotstuff.VerifyQC(hotstuff.Hash{}, member, golden)
+		if err == nil || errors.Is(err, hotstuff.ErrDecode) {
+			t.Fatal(err)
+		}
+		for _, broken := range [][]byte{nil, golden[:len(golden)-1], append(bytes.Clone(golden), 0)} {
+			_, err := hotstuff.VerifyQC(hotstuff.Hash{}, member, broken)
 			expect(t, err, hotstuff.ErrDecode)
 		}
 	}

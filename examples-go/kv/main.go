@@ -225,9 +225,7 @@ func serve(n *node, lines *lineServer, web *webServer) error {
 		return err
 	}
 	n.look()
-	if err := n.show(); err != nil {
-		return err
-	}
+	n.show()
 	followed := make(chan error, 1)
 	go func() {
 		followed <- n.follow(ctx, info.CommittedHeight)

@@ -26,6 +26,7 @@ type node struct {
 	pool    *pool
 	app     *app
 	due     chan struct{} // the replica is to be notified
+	reading chan struct{} // holds one for each read under way
 	latency histogram     // of commands, from their arrival to their commit
 
 	listener atomic.Bool                       // as of a moment ago: no validator
@@ -36,8 +37,11 @@ type node struct {
 // abandoned.
 const notifyAgain = 250 * time.Millisecond
 
+// Reads that are under way at once; more wait. Each has a snapshot for some microseconds.
+const readersMax = 32
+
 func openNode(c *config, key *hotstuff.KeyPair) (*node, error) {
-	n := &node{config: c, due: make(chan struct{}, 1)}
+	n := &node{config: c, due: make(chan struct{}, 1), reading: make(chan struct{}, readersMax)}
 	n.pool = newPool(int(c.poolCommandsMax), int(c.poolBytesMax))
 	n.app = newApp(n.pool, int(c.blockBytesMax), uint32(c.blockCommandsMax))
 	n.app.notify = n.notify
@@ -118,15 +122,14 @@ func (n *node) look() {
 
 // show lets submit see what the follower has. It is called before the commands of a block are ended:
 // who submits one that has ended already must find it there.
-func (n *node) show() error {
+func (n *node) show() {
 	tree, err := n.replica.Snapshot()
-	if err != nil {
-		return err
+	if err != nil { // then each command asks for itself
+		logf(hotstuff.LogWarn, "%v", err)
 	}
 	if old := n.followed.Swap(tree); old != nil {
 		old.Close()
 	}
-	return nil
 }
 
 // follow ends the commands of committed blocks from a height on, until the replica stops.
@@ -152,9 +155,7 @@ func (n *node) follow(ctx context.Context, height uint64) error {
 			}
 			commands, ends = append(commands, c), append(ends, d)
 		}
-		if err := n.show(); err != nil {
-			return err
-		}
+		n.show()
 		n.pool.resolveAll(commands, ends)
 	}
 }
@@ -192,8 +193,12 @@ func internal(err error) *refusal { return &refusal{"internal", err.Error()} }
 // pool by now, so a block that commits it later than this snapshot is the follower's to see: none
 // is missed.
 func (n *node) resolveKnown(c *command) {
-	j, err := judge(n.followed.Load(), c)
-	if errors.Is(err, hotstuff.ErrClosed) { // the follower has just gone on
+	var j judgement
+	var err error = hotstuff.ErrClosed
+	if tree := n.followed.Load(); tree != nil {
+		j, err = judge(tree, c)
+	}
+	if errors.Is(err, hotstuff.ErrClosed) { // there is none, or the follower has just gone on
 		err = n.read(func(tree *hotstuff.Snapshot) (err error) {
 			j, err = judge(tree, c)
 			return err
@@ -255,8 +260,10 @@ func openSession() command { return command{kind: commandOpen, client: randomNon
 
 /* ---- reads ---- */
 
-// read lends the committed state.
+// read lends the committed state. The library has a bound for open snapshots, and so have we.
 func (n *node) read(use func(*hotstuff.Snapshot) error) error {
+	n.reading <- struct{}{}
+	defer func() { <-n.reading }()
 	tree, err := n.replica.Snapshot()
 	if err != nil {
 		return err
