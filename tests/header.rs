@@ -26,6 +26,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("events", &["event"]),
     ("evidence", &["evidence"]),
     ("state and counters", &["info", "metrics"]),
+    ("looking into a data directory", &["inspect"]),
     ("replicas", &["replica"]),
     ("the logger", &["logger"]),
 ];

@@ -23,6 +23,7 @@ mod directory;
 mod error;
 mod hashes;
 mod open;
+mod read_only;
 mod schema;
 mod snapshot;
 mod tables;
@@ -120,7 +121,7 @@ struct Shared {
     map_bytes: u64,
     durability: Durability,
     data_file: File,
-    _lock: directory::Lock,
+    _hold: directory::Hold,
 }
 
 impl std::fmt::Debug for Shared {
@@ -152,7 +153,8 @@ impl BlockTree {
     }
 }
 
-/// Takes snapshots, on any thread.
+/// Takes snapshots, on any thread. Of a replica's own block tree, or of one that was opened only to
+/// be read.
 #[derive(Clone, Debug)]
 pub struct BlockTreeReader {
     shared: Arc<Shared>,

@@ -20,7 +20,8 @@ use crate::types::{
     BlockHeight, Genesis, GenesisHash, QuorumCertificate, Rank, TimeoutCertificate,
 };
 
-use super::directory::{self, Lock, Survey};
+use super::directory::{self, Hold, Lock, Survey};
+use super::read_only::forget_the_dead;
 use super::schema::*;
 use super::tables::{epoch_name, Reads, Tables};
 use super::{BlockTree, Durability, OnDisk, OpenOptions, Shared, StorageError, SNAPSHOTS_MAX};
@@ -124,7 +125,7 @@ fn connect(
         map_bytes,
         durability,
         data_file,
-        _lock: lock,
+        _hold: Hold::Writing(lock),
     })
 }
 
@@ -144,8 +145,8 @@ fn map(
     };
     let size = usize::try_from(map_bytes)
         .map_err(|_| unavailable(io::Error::from(io::ErrorKind::OutOfMemory)))?;
-    // LMDB clears the table of readers for whoever opens the directory first, and the lock makes
-    // that this process: what a killed process was reading holds no pages.
+    // LMDB clears the table of readers for whoever opens the directory first; beside a process that
+    // only reads, the dead are cleared below: what a killed process was reading holds no pages.
     //
     // NO_TLS: snapshots move between threads. Read-ahead stays on: what is read cold is mostly the
     // data of blocks, which is long. NO_SYNC leaves the order of writes to the system and so keeps
@@ -162,14 +163,16 @@ fn map(
         .set_max_readers(SNAPSHOTS_MAX)
         .set_max_dbs(TABLES.len() as u32)
         .open_with_permissions(data_dir, 0o600);
-    result.map_err(|error| match error {
+    let env = result.map_err(|error| match error {
         lmdb::Error::Other(libc::ENOMEM) => unavailable(io::Error::from_raw_os_error(libc::ENOMEM)),
         error => StorageError::lmdb(path, map_bytes, "opening the database", error),
-    })
+    })?;
+    forget_the_dead(&env);
+    Ok(env)
 }
 
 /// Opens the tables. Those that are missing are made, if the file holds nothing else.
-fn open_tables(
+pub(super) fn open_tables(
     env: &Environment,
     path: &Path,
     fail: impl Fn(lmdb::Error) -> StorageError,
@@ -385,7 +388,7 @@ fn check_meta(shared: &Shared) -> Result<(), StorageError> {
 }
 
 /// The voting record, if its copies leave no doubt about it.
-fn voting_record(
+pub(super) fn voting_record(
     reads: &Reads<'_, RoTransaction<'_>>,
     path: &Path,
     warnings: &mut Vec<String>,

@@ -38,9 +38,9 @@ impl Noun for hotstuff_block_iter {
 
 /// Shared with its iterators, which may therefore outlive it.
 #[derive(Clone)]
-pub(super) struct Tree(Arc<Mutex<Source>>); // a read transaction is used by one at a time
+pub(super) struct Tree(pub(super) Arc<Mutex<Source>>); // a read transaction is used by one at a time
 
-enum Source {
+pub(super) enum Source {
     Owned(Box<Snapshot>),
     /// Of a request: there until [`Tree::end`].
     Lent(NonNull<dyn BlockTreeSnapshot>),
