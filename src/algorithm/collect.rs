@@ -53,21 +53,7 @@ impl Votes {
             return None;
         }
         view.certified = Some(vote.statement);
-        let VoteStatement {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-        } = vote.statement;
-        Some(QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-            signatures,
-        })
+        Some(QuorumCertificate::new(vote.statement, signatures))
     }
 
     /// Whether the votes that a QC is made of are remembered, or those of one like it.
@@ -260,14 +246,5 @@ impl Timeouts {
             highest_qc,
             signatures,
         })
-    }
-}
-
-impl From<&Vote> for Signed<VoteStatement> {
-    fn from(vote: &Vote) -> Self {
-        Signed {
-            statement: vote.statement,
-            signature: vote.signature,
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::evidence::{is_lie, Contradiction, Evidence, Signed};
 use crate::messages::{TimeoutVote, Vote};
 use crate::types::limits::EVIDENCE_MAX;
 use crate::types::{
-    BlockHeader, Epoch, QuorumCertificate, Rank, TimeoutCertificate, TimeoutStatement,
+    BlockHeader, Epoch, QuorumCertificate, Rank, TimeoutCertificate, TimeoutStatement, Validator,
     ValidatorAddress, VoteStatement,
 };
 
@@ -86,8 +86,8 @@ impl Algorithm {
         }
     }
 
-    /// Upon a QC: its votes are votes. Of two QCs in one view, both name all
-    /// who have signed both (Sheng et al., BFT Protocol Forensics, CCS 2021).
+    /// Upon a QC: its votes are votes. Two QCs in one view name all who have signed both (Sheng et
+    /// al., BFT Protocol Forensics, CCS 2021).
     pub(super) fn watch_qc(&mut self, qc: &QuorumCertificate) {
         let is_collected = qc.epoch == self.epoch && self.is_collected(qc.view_num);
         if !is_collected || self.votes.has_noted(qc) {
@@ -95,13 +95,11 @@ impl Algorithm {
         }
         let statement = qc.statement();
         for (voter, signature) in self.signers(&qc.signatures) {
-            self.watch_vote(
-                voter,
-                Signed {
-                    statement,
-                    signature,
-                },
-            );
+            let vote = Signed {
+                statement,
+                signature,
+            };
+            self.watch_vote(voter, vote);
         }
         self.votes.note(qc);
     }
@@ -121,9 +119,8 @@ impl Algorithm {
     /// The validators whose slots are full, with what is in them.
     fn signers<T: Copy>(&self, slots: &[Option<T>]) -> Vec<(ValidatorAddress, T)> {
         let members = self.validator_set().members().iter();
-        let full = |(member, slot): (&crate::types::Validator, &Option<T>)| {
-            slot.map(|signed| (member.address, signed))
-        };
+        let full =
+            |(member, slot): (&Validator, &Option<T>)| slot.map(|signed| (member.address, signed));
         members.zip(slots).filter_map(full).collect()
     }
 
@@ -171,13 +168,11 @@ impl Algorithm {
             view_num: view,
             qc_view,
         } = timeout;
-        let (rank, qc_rank) = (
-            Rank { epoch, view },
-            Rank {
-                epoch,
-                view: qc_view,
-            },
-        );
+        let rank = Rank { epoch, view };
+        let qc_rank = Rank {
+            epoch,
+            view: qc_view,
+        };
         if !safety::has_timed_out(&self.record, rank) {
             self.record.timed_out = Some((epoch, view));
             self.writes.push(Write::TimeOut(rank));
@@ -225,6 +220,15 @@ impl Algorithm {
         if !self.has_twin {
             self.has_twin = true;
             self.events.push(Event::TwinSeen { rank });
+        }
+    }
+}
+
+impl From<&Vote> for Signed<VoteStatement> {
+    fn from(vote: &Vote) -> Self {
+        Signed {
+            statement: vote.statement,
+            signature: vote.signature,
         }
     }
 }

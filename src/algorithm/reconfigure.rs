@@ -11,8 +11,7 @@ use crate::types::{
 use super::collect::{Timeouts, Votes};
 use super::propose::Proposing;
 use super::safety;
-use super::step::Then;
-use super::vote::Nudged;
+use super::step::{current, Then};
 use super::{Algorithm, EpochRecord, Event, StoredProposal, To, Write, EPOCHS_KEPT};
 
 impl Algorithm {
@@ -76,20 +75,20 @@ impl Algorithm {
         }
         if view == self.view && is_justified {
             self.see_activity();
-            self.judging.nudged = Some(Nudged(statement));
+            self.judging.nudged = Some(statement);
         }
     }
 
     /// Votes for the nudge of the current view, once its block is known.
     pub(super) fn judge_nudge(&mut self) {
         let nudged = self.judging.nudged.take();
-        let Some(Nudged(statement)) = nudged.filter(|n| n.0.rank() == self.view()) else {
+        let Some(statement) = nudged.filter(|vote| vote.rank() == self.view()) else {
             return;
         };
         if self.tree.knows(&statement.block_hash) {
             self.try_vote(statement, true);
         } else {
-            self.judging.nudged = Some(Nudged(statement));
+            self.judging.nudged = Some(statement);
         }
     }
 
@@ -127,11 +126,10 @@ impl Algorithm {
             return Err("it is not of its justify's epoch");
         }
         // What began the epoch is certified for the new set by its Commit QC only.
-        let first = self
-            .epochs
-            .last()
-            .and_then(|epoch| epoch.commit_qc.as_ref());
-        let is_first = first.is_some_and(|first| first.block_hash == justify.block_hash);
+        let first = &current(&self.epochs).commit_qc;
+        let is_first = first
+            .as_ref()
+            .is_some_and(|first| first.block_hash == justify.block_hash);
         if !safety::justifies_block(justify.phase) || is_first != (justify.phase == Phase::Commit) {
             return Err("its justify is of a phase that justifies no block");
         }

@@ -14,7 +14,7 @@ use crate::types::{
 
 use super::collect::{Timeouts, Votes};
 use super::propose::Proposing;
-use super::step::{Output, Then};
+use super::step::{current, Output, Then};
 use super::sync::Sync;
 use super::tree::Tree;
 use super::vote::Judging;
@@ -154,6 +154,7 @@ impl Algorithm {
     /// The state that `durable` implies, at the time `now`. The step says again what was being
     /// said: a vote, time-out or proposal of the view that it returns to, the same bytes.
     pub fn recover(config: Config, durable: Durable, now: Time) -> Step {
+        let Rank { epoch, view } = durable.view();
         let Durable {
             voting_record,
             highest_qc,
@@ -163,13 +164,6 @@ impl Algorithm {
             epochs,
             offences,
         } = durable;
-        let epoch = epochs.last().expect("there is always an epoch").epoch;
-        let certified = Some(highest_qc.rank());
-        let timed_out = highest_tc.as_ref().map(TimeoutCertificate::rank);
-        let of_epoch = |rank: &Rank| rank.epoch == epoch;
-        let certificates = certified.into_iter().chain(timed_out).filter(of_epoch);
-        let view = certificates.map(|rank| rank.view).max();
-        let view = view.unwrap_or_default().next();
         let mut algorithm = Algorithm {
             now,
             record: voting_record,
@@ -267,6 +261,11 @@ impl Algorithm {
         self.may_sign(self.epoch) && self.config.me.is_some_and(is_member)
     }
 
+    /// Whether this replica has seen its own key sign elsewhere.
+    pub fn has_twin(&self) -> bool {
+        self.has_twin
+    }
+
     /// The Commit QC of the current epoch is known, but not its block.
     pub(super) fn epoch_has_ended(&self) -> bool {
         self.highest_qc.rank().epoch > self.epoch
@@ -280,11 +279,7 @@ impl Algorithm {
 
     /// The validators of the current epoch.
     pub fn validator_set(&self) -> &ValidatorSet {
-        &self
-            .epochs
-            .last()
-            .expect("there is always an epoch")
-            .validator_set
+        &current(&self.epochs).validator_set
     }
 
     /// What recovery would start from, were the step on disk: disk-equals-memory.
@@ -398,11 +393,7 @@ impl Algorithm {
         if statement.view_num == self.view {
             self.see_activity();
         }
-        let set = &self
-            .epochs
-            .last()
-            .expect("there is always an epoch")
-            .validator_set;
+        let set = &current(&self.epochs).validator_set;
         if let Some(qc) = self.votes.add(set, vote) {
             if qc.phase == Phase::Commit {
                 self.hand_over(&qc);

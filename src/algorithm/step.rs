@@ -117,6 +117,11 @@ impl EpochRecord {
     }
 }
 
+/// The last of the epochs, oldest first: the one that reigns.
+pub(crate) fn current(epochs: &[EpochRecord]) -> &EpochRecord {
+    epochs.last().expect("there is always an epoch")
+}
+
 /// What a leader needs to send its proposal again, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoredProposal {
@@ -142,6 +147,8 @@ pub enum Effect {
     ProposeBlock {
         cur_view: ViewNumber,
         prev_block: BlockHash,
+        /// When the view runs out, as things stand.
+        until: Time,
     },
     /// Answered by [`Input::BlockValidated`].
     ValidateBlock {
@@ -584,6 +591,42 @@ pub struct Durable {
     pub epochs: Vec<EpochRecord>,
     /// Of which evidence is kept, up to `EVIDENCE_MAX`; the evidence itself stays on disk.
     pub offences: BTreeSet<Offence>,
+}
+
+impl Durable {
+    /// What the genesis implies.
+    pub fn new(genesis: GenesisHash, validator_set: ValidatorSet) -> Durable {
+        Durable {
+            voting_record: VotingRecord::default(),
+            highest_qc: QuorumCertificate::genesis(genesis),
+            highest_tc: None,
+            committed: CommittedHead {
+                hash: genesis.as_block_hash(),
+                height: BlockHeight(0),
+                rank: Rank::default(),
+            },
+            pending: Vec::new(),
+            epochs: vec![EpochRecord::first(validator_set)],
+            offences: BTreeSet::new(),
+        }
+    }
+
+    /// The epoch that reigns.
+    pub fn epoch(&self) -> &EpochRecord {
+        current(&self.epochs)
+    }
+
+    /// The view after the last certificate of the epoch. A Commit QC whose block is unknown ends
+    /// the epoch only with that block.
+    pub fn view(&self) -> Rank {
+        let epoch = self.epoch().epoch;
+        let timed_out = self.highest_tc.as_ref().map(TimeoutCertificate::rank);
+        let certificates = timed_out.into_iter().chain([self.highest_qc.rank()]);
+        let of_epoch = certificates.filter(|rank| rank.epoch == epoch);
+        let last = of_epoch.map(|rank| rank.view).max().unwrap_or_default();
+        let view = last.next();
+        Rank { epoch, view }
+    }
 }
 
 /// What this key has signed: the root of one-vote-per-view and no-vote-after-timeout.

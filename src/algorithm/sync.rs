@@ -10,6 +10,7 @@ use crate::types::{
     Time, ValidatorAddress, ViewNumber,
 };
 
+use super::step::current;
 use super::{Algorithm, Event, To};
 
 /// A peer that has failed is not asked for as long as that has cost, at least this part of the base
@@ -312,7 +313,6 @@ impl Algorithm {
         };
         let bytes: usize = self.unjudged().map(|(_, block)| weight(block)).sum();
         // Beyond an update, nothing can be verified before it is committed.
-        let is_update = |block: &Block| block.header.validator_set_updates.is_some();
         let is_one_epoch = !self.unjudged().any(|(_, block)| is_update(block));
         cursor.filter(|cursor| cursor == last && is_one_epoch && bytes <= UNJUDGED_BYTES_MAX)
     }
@@ -331,11 +331,7 @@ impl Algorithm {
     /// next validator whose turn it is.
     fn choose_peer(&mut self) -> Option<ValidatorAddress> {
         let me = self.config.me;
-        let set = &self
-            .epochs
-            .last()
-            .expect("there is always an epoch")
-            .validator_set;
+        let set = &current(&self.epochs).validator_set;
         let now = self.now;
         let is_other = |peer: &ValidatorAddress| Some(*peer) != me;
         // A peer that has failed waits for its turn: a silent liar would else be asked each time
@@ -513,7 +509,6 @@ impl Algorithm {
         let is_full = self.is_full(&blocks, request);
         // What follows an update is judged by a set that only the update shows: it is asked for
         // together with it, unless it is committed by then.
-        let is_update = |block: &Block| block.header.validator_set_updates.is_some();
         let end = blocks.back().filter(|(_, block)| !is_update(block));
         self.sync.in_flight = None;
         self.sync.cursor = end.map(|(hash, _)| *hash).filter(|_| !is_found);
@@ -564,4 +559,8 @@ fn linked(
         linked.push_back((parent, block));
     }
     Some(linked)
+}
+
+fn is_update(block: &Block) -> bool {
+    block.header.validator_set_updates.is_some()
 }

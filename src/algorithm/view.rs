@@ -8,7 +8,7 @@ use crate::types::{
 };
 
 use super::safety;
-use super::step::Then;
+use super::step::{current, Then};
 use super::{Algorithm, Event, To, Write};
 
 /// The first wait for a leader who has not been heard for a rotation is so much shorter.
@@ -183,11 +183,7 @@ impl Algorithm {
         if timeout.view_num == self.view {
             self.see_activity();
         }
-        let set = &self
-            .epochs
-            .last()
-            .expect("there is always an epoch")
-            .validator_set;
+        let set = &current(&self.epochs).validator_set;
         self.timeouts.add(set, timeout);
         if let Some(tc) = self.timeouts.certificate(set, self.epoch, timeout.view_num) {
             self.on_tc(&tc, from);

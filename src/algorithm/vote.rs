@@ -25,15 +25,11 @@ pub(super) struct Judging {
     candidates: BTreeMap<ViewNumber, Candidate>,
     /// The one question that the app has not answered.
     pub(super) asked: Option<Question>,
-    /// The leader's nudge of the current view, until its block is known.
-    pub(super) nudged: Option<Nudged>,
+    /// A justified nudge of the current view, as the vote for it, until its block is known.
+    pub(super) nudged: Option<VoteStatement>,
     /// Certified blocks that the app calls invalid.
     diverged: BTreeSet<BlockHash>,
 }
-
-/// A justified nudge, as the vote for it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Nudged(pub(super) VoteStatement);
 
 /// What the app is being asked.
 #[derive(Debug)]

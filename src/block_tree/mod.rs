@@ -23,6 +23,7 @@ mod directory;
 mod error;
 mod hashes;
 mod open;
+mod proofs;
 mod read_only;
 mod schema;
 mod snapshot;

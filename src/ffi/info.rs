@@ -28,6 +28,11 @@ pub struct hotstuff_replica_info {
     pub role: u32,
     /// 1 if it has stopped itself, else 0.
     pub halted: u32,
+    /// 1 if it has seen signatures of its own key that it does not remember (a second replica runs
+    /// with its key, or its disk is an old one), else 0. Until it starts again it only listens.
+    pub silenced: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), struct_size first, and zero is a value of each member.
@@ -47,6 +52,8 @@ impl From<Info> for hotstuff_replica_info {
             sync_target_height: info.sync_target_height.0,
             role: u32::from(info.is_validator),
             halted: u32::from(info.is_halted),
+            silenced: u32::from(info.is_silenced),
+            reserved: 0,
         }
     }
 }

@@ -24,6 +24,7 @@ mod inbox;
 mod message_filter;
 mod metrics;
 mod peers;
+mod prometheus;
 mod shared;
 pub(crate) mod signals;
 mod sync_server;
@@ -130,12 +131,16 @@ pub struct Info {
     /// 0 when not syncing.
     pub sync_target_height: BlockHeight,
     pub is_validator: bool,
+    /// It has seen signatures of its own key that it does not remember: until it starts again it
+    /// only listens.
+    pub is_silenced: bool,
     pub is_halted: bool,
 }
 
 /// Counters since the replica was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    pub epoch: u64,
     pub current_view: u64,
     pub committed_height: u64,
     pub proposals: u64,
@@ -223,7 +228,7 @@ impl Replica {
         let me = config.signer.as_ref().map(|(address, _)| *address);
         let message_bytes_max = config.genesis.parameters.message_bytes_max();
         let reader = tree.reader();
-        let validators = &current(&durable).validator_set;
+        let validators = &durable.epoch().validator_set;
         let shared = Shared::new(me, validators, message_bytes_max, network, reader, alice);
         shared
             .published
@@ -411,10 +416,16 @@ impl Replica {
         let info = self.shared.published.info();
         let (current_view, committed_height) = (info.view.0, info.committed_height.0);
         Metrics {
+            epoch: info.epoch.0,
             current_view,
             committed_height,
             ..self.shared.counters.metrics()
         }
+    }
+
+    /// The counters, and where it is, in the text format of Prometheus (0.0.4).
+    pub fn metrics_text(&self) -> String {
+        prometheus::text(&self.info(), &self.metrics())
     }
 
     /// Gives up what was never started.
@@ -480,7 +491,7 @@ impl Opened {
             epoch,
             ref validator_set,
             ..
-        } = *current(&durable);
+        } = *durable.epoch();
         let connections = Connections::open(shared.me, validator_set, &*shared.network);
         let (ask, questions) = bounded(QUESTIONS_MAX);
         let (to_sync, requests) = bounded(SYNC_QUEUE_MAX);
@@ -535,6 +546,7 @@ impl Opened {
             reader: tree.reader(),
             tree,
             signer: config.signer.as_ref().map(|(_, signer)| signer.clone()),
+            pacemaker: config.pacemaker.clone(),
             inputs,
             app: ask,
             own: VecDeque::new(),
@@ -572,14 +584,9 @@ fn recover(config: ReplicaConfig, durable: Durable, shared: &Shared) -> Step {
     Algorithm::recover(config, durable, shared.clock.now())
 }
 
-/// The last epoch.
-fn current(durable: &Durable) -> &EpochRecord {
-    durable.epochs.last().expect("there is always an epoch")
-}
-
 /// What is known before the algorithm has recovered.
 fn info_at_rest(me: Option<ValidatorAddress>, durable: &Durable) -> Info {
-    let set = &current(durable).validator_set;
+    let set = &durable.epoch().validator_set;
     let place = place_at_rest(durable);
     Info {
         epoch: place.at.epoch,
@@ -591,18 +598,9 @@ fn info_at_rest(me: Option<ValidatorAddress>, durable: &Durable) -> Info {
     }
 }
 
-/// The view after the last certificate of the epoch. A Commit QC whose block is unknown ends the
-/// epoch only with that block.
 fn place_at_rest(durable: &Durable) -> Place {
-    let epoch = current(durable).epoch;
-    let highest_qc = durable.highest_qc.rank();
-    let highest_tc = durable.highest_tc.as_ref().map(TimeoutCertificate::rank);
-    let certificates = highest_tc.into_iter().chain([highest_qc]);
-    let of_epoch = certificates.filter(|rank| rank.epoch == epoch);
-    let last = of_epoch.map(|rank| rank.view).max().unwrap_or_default();
-    let at = Rank {
-        epoch,
-        view: last.next(),
-    };
-    Place { at, highest_qc }
+    Place {
+        at: durable.view(),
+        highest_qc: durable.highest_qc.rank(),
+    }
 }

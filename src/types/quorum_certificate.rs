@@ -74,6 +74,18 @@ impl QuorumCertificate {
         }
     }
 
+    /// The certificate that `signatures` of `statement` make: one slot per validator.
+    pub const fn new(statement: VoteStatement, signatures: Vec<Option<Signature>>) -> Self {
+        QuorumCertificate {
+            epoch: statement.epoch,
+            view_num: statement.view_num,
+            justify_view: statement.justify_view,
+            block_hash: statement.block_hash,
+            phase: statement.phase,
+            signatures,
+        }
+    }
+
     /// What its signatures say.
     pub const fn statement(&self) -> VoteStatement {
         VoteStatement {

@@ -644,21 +644,7 @@ impl Search {
         let Some(block) = qc.checked_sub(1) else {
             return QuorumCertificate::genesis(self.genesis);
         };
-        let VoteStatement {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-        } = self.blocks[block].statement;
-        QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-            signatures: slots(Some(SIGNATURE)),
-        }
+        QuorumCertificate::new(self.blocks[block].statement, slots(Some(SIGNATURE)))
     }
 
     fn tc(&self, view: u64, qc: Qc) -> TimeoutCertificate {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{ed25519, Refusal, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, CommittedHead, Config, Dispatch, Durable, Effect, EpochRecord, Event, Input, Limits,
-    Persist, SyncConfig, To, VoteTo, VotingRecord, Write,
+    Algorithm, Config, Dispatch, Durable, Effect, EpochRecord, Event, Input, Limits, Persist,
+    SyncConfig, To, VoteTo, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{
@@ -231,19 +231,7 @@ impl Fixture {
         let mut verifier = Verifier::new(hash, ed25519);
         verifier.learn(Epoch(0), validator_set.clone());
         let genesis_set = validator_set.clone();
-        let mut durable = Durable {
-            voting_record: VotingRecord::default(),
-            highest_qc: QuorumCertificate::genesis(hash),
-            highest_tc: None,
-            committed: CommittedHead {
-                hash: hash.as_block_hash(),
-                height: BlockHeight(0),
-                rank: Rank::default(),
-            },
-            pending: Vec::new(),
-            epochs: vec![EpochRecord::first(validator_set)],
-            offences: Default::default(),
-        };
+        let mut durable = Durable::new(hash, validator_set);
         let mut fixture = Fixture {
             genesis,
             config: config.clone(),
@@ -463,21 +451,7 @@ impl Fixture {
             let slot = set.index_of(&self.address(*who)).expect("a validator");
             signatures[slot] = Some(self.vote(*who, statement).signature);
         }
-        let VoteStatement {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-        } = statement;
-        QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-            signatures,
-        }
+        QuorumCertificate::new(statement, signatures)
     }
 
     /// The QC of a block by the others.
@@ -685,6 +659,7 @@ impl Fixture {
                 Effect::ProposeBlock {
                     cur_view,
                     prev_block,
+                    ..
                 } => Some((*cur_view, *prev_block)),
                 Effect::ValidateBlock { .. } => None,
             })

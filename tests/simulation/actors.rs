@@ -668,14 +668,7 @@ impl Actor {
             phase: Phase::Generic,
         };
         let mine = self.sign(Statement::Vote(statement));
-        QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view: statement.justify_view,
-            block_hash: statement.block_hash,
-            phase: statement.phase,
-            signatures: vec![Some(mine); self.validators],
-        }
+        QuorumCertificate::new(statement, vec![Some(mine); self.validators])
     }
 
     /// A TC of real time-outs and one's own, which claims the view before, without a QC of it.

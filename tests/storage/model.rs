@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, VotingRecord,
-    Write, EPOCHS_KEPT,
+    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, Write, EPOCHS_KEPT,
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, OpenOptions, StorageError, Unwritten};
@@ -62,20 +61,7 @@ fn change(state: &mut State, updates: &[StateUpdate]) {
 impl Model {
     fn new() -> Model {
         let genesis = genesis();
-        let head = CommittedHead {
-            hash: genesis_hash(),
-            height: BlockHeight(0),
-            rank: Rank::default(),
-        };
-        let durable = Durable {
-            voting_record: VotingRecord::default(),
-            highest_qc: QuorumCertificate::genesis(genesis.hash()),
-            highest_tc: None,
-            committed: head,
-            pending: Vec::new(),
-            epochs: vec![EpochRecord::first(genesis.validator_set.clone())],
-            offences: Default::default(),
-        };
+        let durable = Durable::new(genesis.hash(), genesis.validator_set.clone());
         let state = genesis.app_state.into_iter();
         Model {
             epochs: durable.epochs.clone(),

@@ -139,12 +139,5 @@ fn certificate(
     keys.sort_by_key(|key| key.address());
     let absent = absent.map(|i| cluster.address(i));
     let sign = |key: &&KeyPair| (Some(key.address()) != absent).then(|| key.sign(&digest));
-    QuorumCertificate {
-        epoch: statement.epoch,
-        view_num: statement.view_num,
-        justify_view: statement.justify_view,
-        block_hash,
-        phase: statement.phase,
-        signatures: keys.iter().map(sign).collect(),
-    }
+    QuorumCertificate::new(statement, keys.iter().map(sign).collect())
 }

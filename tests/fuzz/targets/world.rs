@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hotstuff::algorithm::verify::{ed25519, Verifier};
 use hotstuff::algorithm::{
-    Algorithm, CommittedHead, Config, Dispatch, Durable, Effect, EpochRecord, Input, Limits,
-    Persist, Step, SyncConfig, To, VoteTo, VotingRecord, Write,
+    Algorithm, Config, Dispatch, Durable, Effect, Input, Limits, Persist, Step, SyncConfig, To,
+    VoteTo, Write,
 };
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{Message, SyncMessage, SyncResponse};
@@ -121,19 +121,7 @@ impl Node {
         let hash = genesis.hash();
         let mut verifier = Verifier::new(hash, check);
         verifier.learn(Epoch(0), genesis.validator_set.clone());
-        let durable = Durable {
-            voting_record: VotingRecord::default(),
-            highest_qc: QuorumCertificate::genesis(hash),
-            highest_tc: None,
-            committed: CommittedHead {
-                hash: hash.as_block_hash(),
-                height: BlockHeight(0),
-                rank: Rank::default(),
-            },
-            pending: Vec::new(),
-            epochs: vec![EpochRecord::first(genesis.validator_set)],
-            offences: Default::default(),
-        };
+        let durable = Durable::new(hash, genesis.validator_set);
         let mut node = Node {
             index,
             algorithm: None,
@@ -206,6 +194,7 @@ impl Node {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => Input::BlockProposed {
                 cur_view,
                 prev_block,

@@ -273,6 +273,7 @@ impl Stage {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => {
                 let work = self.replicas[index].work.pop_front();
                 let block = |text: String| ProposeBlockResponse::Block {
@@ -683,22 +684,8 @@ impl Stage {
             return QuorumCertificate::genesis(self.genesis);
         };
         let votes: Vec<Vote> = (0..3).map(|index| self.vote_of(index, block)).collect();
-        let VoteStatement {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-        } = votes[0].statement;
         let slot = |index: usize| votes.get(index).map(|vote| vote.signature);
-        QuorumCertificate {
-            epoch,
-            view_num,
-            justify_view,
-            block_hash,
-            phase,
-            signatures: (0..VALIDATORS).map(slot).collect(),
-        }
+        QuorumCertificate::new(votes[0].statement, (0..VALIDATORS).map(slot).collect())
     }
 
     fn tc_of(&self, view_num: ViewNumber, highest_qc: QuorumCertificate) -> TimeoutCertificate {
