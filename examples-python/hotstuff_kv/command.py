@@ -82,9 +82,7 @@ def complaint(command: Command) -> str | None:
             return "DEL takes a key and nothing else"
     elif kind == VALIDATOR:
         if len(key) != ADDRESS_LEN or len(value) != POWER_LEN:
-            return (
-                "VALIDATOR takes an address, 64 hexadecimal digits, and a power, a whole number"
-            )
+            return "VALIDATOR takes an address, 64 hexadecimal digits, and a power, a whole number"
     else:
         return "no such command"
     if len(key) > KEY_MAX:

@@ -5,8 +5,8 @@
                            |  ^
                     pool.submit  pool.take_done
 
-A connection moves whenever bytes arrive, bytes leave, or a command of its own is finished; advance()
-then does all that can be done now. Reads of one pass share one snapshot.
+A connection moves whenever bytes arrive, bytes leave, or a command of its own is finished;
+advance() then does all that can be done now. Reads of one pass share one snapshot.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ impl BlockTreeReader {
 impl Snapshot {
     /// The name of the chain.
     pub fn genesis(&self) -> GenesisHash {
-        self.read.shared.genesis
+        self.shared().genesis
     }
 
     /// What this replica has signed last, and how often that has changed.
@@ -46,7 +46,7 @@ impl Snapshot {
     /// The database's; a record of which no copy is whole, or whose copies differ.
     pub fn voting_record(&self) -> Result<(VotingRecord, u64), ReadError> {
         self.read(|reads| {
-            let copy = voting_record(&reads, &self.read.shared.path, &mut Vec::new())?;
+            let copy = voting_record(&reads, &self.shared().path, &mut Vec::new())?;
             Ok((copy.record, copy.counter))
         })
     }

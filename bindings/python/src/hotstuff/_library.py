@@ -70,7 +70,9 @@ def declared(found: ctypes.CDLL) -> ctypes.CDLL:
     try:
         _abi.declare(found)
     except AttributeError as missing:
-        raise LibraryError(f"libhotstuff lacks a function of its own version: {missing}") from missing
+        raise LibraryError(
+            f"libhotstuff lacks a function of its own version: {missing}"
+        ) from missing
     return found
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from . import _abi
 from ._callbacks import Failures, forget
 from ._library import fast, library
-from ._objects import Managed, take_bytes
+from ._objects import Managed, fixed, take_bytes
 from .app import App, ServedApp
 from .block_tree import BlockTree
 from .config import Config
-from .errors import Reentrant, Timeout, check, error
+from .errors import Closed, Reentrant, Timeout, check, error
 from .events import Event, ServedEvents
 from .network import CallbackNetwork, Network, OpenNetwork
 from .values import Address, Block
@@ -48,8 +48,9 @@ class ReplicaInfo:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Counters since the replica was opened. They only rise, but for the first two."""
+    """Counters since the replica was opened. They only rise, but for the view."""
 
+    epoch: int
     current_view: int
     committed_height: int
     proposals: int
@@ -85,7 +86,7 @@ class Replica(Managed):
     ) -> None:
         opened = network if isinstance(network, OpenNetwork) else CallbackNetwork(network)
         self._failures = Failures()
-        self._network_failures = opened._failures
+        self._other_failures = opened._failures, config._failures
         self._calls = 0
         self._calls_changed = threading.Condition()
         self._closing = False
@@ -131,7 +132,8 @@ class Replica(Managed):
     def raise_kept(self) -> None:
         """Raises what a callback has raised since the last call, if anything."""
         self._failures.raise_kept()
-        self._network_failures.raise_kept()
+        for failures in self._other_failures:
+            failures.raise_kept()
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -201,6 +203,7 @@ class Replica(Managed):
         """Hands over a message that the host has received. Drop it if this raises WouldBlock or
         TooLarge."""
         self.raise_kept()
+        fixed(peer, _abi.VALIDATOR_ADDRESS_LEN, "an address")
         with self._call() as pointer:
             status = library.hotstuff_replica_deliver(pointer, peer, message, len(message))
             check(status, "delivering a message")
@@ -232,8 +235,6 @@ class Replica(Managed):
 
     def committed_blocks(self, after_height: int = 0) -> Iterator[Block]:
         """Every committed block after a height, until the replica is stopped."""
-        from .errors import Closed
-
         while True:
             try:
                 block = self.next_committed(after_height)
@@ -293,6 +294,14 @@ class Replica(Managed):
         with self._call() as pointer:
             check(library.hotstuff_replica_metrics(pointer, out), "reading the counters")
         return Metrics(**{name: getattr(out, name) for name in Metrics.__dataclass_fields__})
+
+    @property
+    def metrics_text(self) -> str:
+        """The counters for Prometheus: serve it as `text/plain; version=0.0.4`."""
+        out = ctypes.c_void_p()
+        with self._call() as pointer:
+            check(library.hotstuff_replica_metrics_text(pointer, out), "reading the counters")
+        return take_bytes(out).decode()
 
 
 def _slices(timeout: float | None) -> Iterator[int]:
