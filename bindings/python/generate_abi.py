@@ -87,7 +87,7 @@ class Generator:
             self.take_typedef(item)
         elif isinstance(item, c_ast.Decl) and isinstance(item.type, c_ast.FuncDecl):
             function = item.type
-            parameters = [p for p in (function.args.params if function.args else [])]
+            parameters = function.args.params if function.args else []
             kinds = [self.kind(p.type) for p in parameters]
             self.functions[item.name] = (
                 self.kind(function.type),

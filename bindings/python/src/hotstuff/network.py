@@ -73,8 +73,10 @@ class TcpNetwork(OpenNetwork):
     """A TCP mesh under TLS 1.3, in which each end proves its key; other keys are refused.
 
     `listen` is "host:port", port 0 for a free one; without it the network only dials. `peers` says
-    where each peer listens; `peer_keys` under which key it is met, if that is not its own. It listens at once, and connects when a replica that has taken it
-    starts. The message limit must carry what `Config.max_message_bytes` says.
+    where each peer listens; `peer_keys` under which key it is met, if that is not its own.
+
+    It listens at once, and connects when a replica that has taken it starts. The message limit must
+    carry what `Config.max_message_bytes` says.
     """
 
     def __init__(

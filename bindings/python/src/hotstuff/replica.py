@@ -44,6 +44,8 @@ class ReplicaInfo:
     """The height it is catching up to; 0 when it is not."""
     is_validator: bool
     halted: bool
+    silenced: bool
+    """Whether it has seen its own key used elsewhere, and signs nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,7 @@ class Replica(Managed):
             sync_target_height=out.sync_target_height,
             is_validator=out.role == _abi.ROLE_VALIDATOR,
             halted=bool(out.halted),
+            silenced=bool(out.silenced),
         )
 
     @property

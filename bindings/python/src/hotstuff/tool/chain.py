@@ -121,7 +121,9 @@ def _voting_record(tree: BlockTree) -> Row:
         "voted": signed(record.voted),
         "voted_phase": record.voted_phase.name.lower() if record.voted else None,
         "proposed": signed(record.proposed),
-        "timed_out": None if timed_out is None else dict(zip(("epoch", "view"), timed_out)),
+        "timed_out": None
+        if timed_out is None
+        else dict(zip(("epoch", "view"), timed_out, strict=True)),
     }
 
 
