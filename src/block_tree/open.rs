@@ -112,7 +112,7 @@ fn connect(
         // interrupted creation could then not be told from somebody else's file.
         env.sync(true).map_err(fail)?;
     }
-    let tables = open_tables(&env, &path, fail)?;
+    let tables = open_tables(&env, &path, true, fail)?;
     let data_file = fs::OpenOptions::new()
         .write(true)
         .open(&path)
@@ -171,17 +171,24 @@ fn map(
     Ok(env)
 }
 
-/// Opens the tables. Those that are missing are made, if the file holds nothing else.
+/// Opens the tables. A writer makes those that are missing, if the file holds nothing else.
 pub(super) fn open_tables(
     env: &Environment,
     path: &Path,
+    is_writer: bool,
     fail: impl Fn(lmdb::Error) -> StorageError,
 ) -> Result<Tables, StorageError> {
     let main = env.open_db(None).map_err(&fail)?;
     refuse_foreign(env, main, path, &fail)?;
     let open = |name| match env.open_db(Some(name)) {
-        Err(lmdb::Error::NotFound) => env.create_db(Some(name), DatabaseFlags::empty()),
+        Err(lmdb::Error::NotFound) if is_writer => {
+            env.create_db(Some(name), DatabaseFlags::empty())
+        }
         result => result,
+    };
+    let evidence = match open(EVIDENCE) {
+        Err(lmdb::Error::NotFound) => None,
+        result => Some(result.map_err(&fail)?),
     };
     Ok(Tables {
         main,
@@ -189,7 +196,7 @@ pub(super) fn open_tables(
         hashes: open(HASHES).map_err(&fail)?,
         state: open(STATE).map_err(&fail)?,
         sets: open(SETS).map_err(&fail)?,
-        evidence: open(EVIDENCE).map_err(&fail)?,
+        evidence,
     })
 }
 

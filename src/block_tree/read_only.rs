@@ -72,7 +72,7 @@ fn open(data_dir: &Path, path: &Path) -> Result<BlockTreeReader, StorageError> {
     directory::check_whole(data_dir)?;
     let env = map(data_dir, path)?;
     let fail = |error| StorageError::lmdb(path, 0, "opening the tables", error);
-    let tables = open_tables(&env, path, fail)?;
+    let tables = open_tables(&env, path, false, fail)?;
     let data_file =
         File::open(path).map_err(|error| StorageError::io(path, "opening the data file", error))?;
     let mut shared = Shared {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import math
 import threading
 import time
 import weakref
@@ -313,7 +314,7 @@ def _slices(timeout: float | None) -> Iterator[int]:
     while deadline is None:
         yield SLICE_MS
     while True:
-        left_ms = int((deadline - time.monotonic()) * 1000)
+        left_ms = math.ceil((deadline - time.monotonic()) * 1000)
         yield max(0, min(left_ms, SLICE_MS))
         if left_ms <= SLICE_MS:
             return

@@ -128,6 +128,10 @@ def _grid(axes: Axes, axis: str = "y") -> None:
     axes.tick_params(length=0)
 
 
+def _legend_below(axes: Axes, **how: Any) -> None:
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, **how)
+
+
 def _nothing(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=GREY)
     axes.set_xticks([])
@@ -173,8 +177,9 @@ def _latency_distribution(axes: Axes, rows: list[Row]) -> None:
         axes.annotate(
             f"p{share}: {value:,.1f} ms",
             (value, 8 if share == 50 else 20),
-            xytext=(4, 0),
+            xytext=(4 if share == 50 else -4, 0),
             textcoords="offset points",
+            ha="left" if share == 50 else "right",
             color=ORANGE,
         )
     _log_scale(axes, values, "x")
@@ -207,7 +212,7 @@ def _view_lengths(axes: Axes, rows: list[Row]) -> None:
     axes.set_xlabel("seconds")
     axes.set_ylabel("ms")
     _log_scale(axes, [length for _, length, _ in found], "y")
-    axes.legend(frameon=False, loc="upper right")
+    _legend_below(axes, markerscale=3)
     _grid(axes)
 
 
@@ -229,5 +234,5 @@ def _who_led(axes: Axes, rows: list[Row]) -> None:
     axes.set_yticks(places, names, family="monospace")
     axes.invert_yaxis()
     axes.set_xlabel("views")
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    _legend_below(axes)
     _grid(axes, "x")
