@@ -483,7 +483,7 @@ mod tests {
             (
                 "a slot too few",
                 Unproven::WrongSlots,
-                Box::new(|proof| drop(proof.certificate.signatures.pop())),
+                Box::new(|proof| _ = proof.certificate.signatures.pop()),
             ),
             (
                 "an epoch of which the verifier knows no validators",
