@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import queue
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 import hotstuff
 
+os.environ["COLUMNS"] = "120"  # of the tables of the tool
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SECONDS = 30.0
 """For anything that should happen soon; a slow machine is no defect."""
@@ -137,4 +139,4 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: pathlib.Path) -> Iterator[Home]:
-    yield Home(tmp_path)
+    return Home(tmp_path)

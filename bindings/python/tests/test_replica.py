@@ -157,11 +157,10 @@ def test_exceptions_in_a_network_and_an_event_callback(home: Home) -> None:
 
         def send(self, peer: bytes, message: bytes) -> None: ...
 
-    with home.config(0, keys) as config:
-        with hotstuff.Replica(config, Counter(), Bad()) as replica:
-            replica.start()
-            with pytest.raises(RuntimeError, match="connect"):
-                replica.wait(SECONDS)
+    with home.config(0, keys) as config, hotstuff.Replica(config, Counter(), Bad()) as replica:
+        replica.start()
+        with pytest.raises(RuntimeError, match="connect"):
+            replica.wait(SECONDS)
 
     def on_event(event: hotstuff.Event) -> None:
         raise KeyError(event.kind)
