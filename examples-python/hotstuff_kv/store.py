@@ -20,7 +20,7 @@ import hotstuff
 
 from . import command as commands
 from .command import Command
-from .digest import MODULUS, digest, digests
+from .digest import MODULUS, digest, total
 
 SESSIONS = 4096
 WINDOW = 16
@@ -330,13 +330,12 @@ class Execution:
                 updates.delete_state(key)
         for address, power in self._changes.items():
             updates.set_validator(address, power)
-        found = digests(gone + come)
-        total = self._summary
-        total.sum = (total.sum - sum(found[: len(gone)]) + sum(found[len(gone) :])) % MODULUS
-        total.data_blocks += 1
-        total.height = self._height
-        state_hash = total.hash()
-        slot = _SLOT.pack(b"h", total.data_blocks % HISTORY)
+        after = self._summary
+        after.sum = (after.sum + total(come) - total(gone)) % MODULUS
+        after.data_blocks += 1
+        after.height = self._height
+        state_hash = after.hash()
+        slot = _SLOT.pack(b"h", after.data_blocks % HISTORY)
         updates.set_state(slot, _HISTORY.pack(self._height, state_hash))
-        updates.set_state(SUMMARY_KEY, total.encode())
+        updates.set_state(SUMMARY_KEY, after.encode())
         return state_hash
