@@ -17,11 +17,12 @@ MYPYPATH=../../examples-python mypy --strict --no-error-summary \
 "$python" -m pytest -q -p no:cacheprovider tests
 cd ../..
 
-# The C program's tests, against two replicas in C and two in Python where there are four, each
-# case once against Python alone.
-"$python" examples-c/test_kv.py --kv examples-python/kv.py --kv target/examples-c/kv
+# The C program's tests: one replica is in Python; of four, two are in Python and two in C.
+"$python" examples-c/test_kv.py --kv examples-python/kv.py --kv target/examples-c/kv \
+    CommandLine Protocol Sessions Validators FourReplicas JoiningAndLeaving UnderFire
 
 # The wheel in an empty environment: no compiler, no other package, no repository.
+auditwheel show dist/hotstuff-*.whl | grep "$(basename dist/hotstuff-*.whl .whl | cut -d- -f5)" >/dev/null
 unset HOTSTUFF_LIBRARY PYTHONPATH
 empty=target/python-empty
 rm -rf "$empty"
