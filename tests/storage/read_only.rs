@@ -2,9 +2,9 @@
 //! this binary again, running the same test as a child.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use hotstuff::algorithm::{Persist, Write};
 use hotstuff::app::BlockTreeSnapshot;
@@ -73,15 +73,15 @@ fn another_process_reads_what_is_written_and_changes_nothing() {
     look("height 1, voted Some(1) in change 1, pending 0, evidence 0, a = Some(\"1\")");
 }
 
-/// A child that holds a snapshot until its standard input ends.
-fn holder(test: &str, path: &Path) -> Child {
+/// A child that holds a snapshot until its standard input ends, and what else it says.
+fn holder(test: &str, path: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = child::command(test, path);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut holder = piped.spawn().unwrap();
     let mut answers = BufReader::new(holder.stdout.take().unwrap()).lines();
     let holds = |line: std::io::Result<String>| line.unwrap().contains("> holds");
     assert!(answers.any(holds), "the child holds a snapshot");
-    holder
+    (holder, answers)
 }
 
 #[test]
@@ -101,17 +101,17 @@ fn a_replica_writes_stops_and_starts_beside_a_reader_also_one_that_was_killed() 
     let path = directory.path();
     let (mut tree, _) = open(path);
     let mut chain = Chain::new();
-    let first = holder(test, path);
+    let (mut killed, _) = holder(test, path);
     chain.grow(&mut tree, 50);
     drop(tree);
     let (mut tree, _) = open(path);
     chain.grow(&mut tree, 50);
 
-    let mut killed = first;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    let mut second = holder(test, path); // which forgets the dead one
+    let (mut second, answers) = holder(test, path); // which forgets the dead one
     drop(second.stdin.take());
+    answers.for_each(drop);
     assert!(second.wait().unwrap().success());
     chain.grow(&mut tree, 10);
     let settled = fs::metadata(path.join("data.mdb")).unwrap().len();
