@@ -87,9 +87,9 @@ def resolutions(block: hotstuff.Block) -> list[Resolution]:
         return []
     found = []
     epoch = block.epoch + 1
-    for command in commands.commands_of(data):
-        made = epoch if command.kind == commands.VALIDATOR else command.sequence
-        found.append(Resolution(command.identity, Verdict.COMMITTED, height, made))
+    for kind, identity, sequence in commands.headers_of(data):
+        made = epoch if kind == commands.VALIDATOR else sequence
+        found.append(Resolution(identity, Verdict.COMMITTED, height, made))
     return found
 
 

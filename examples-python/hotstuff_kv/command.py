@@ -132,3 +132,14 @@ def commands_of(data: bytes) -> Iterator[Command]:
         yield command
     if at != end:
         raise Malformed(malformed)
+
+
+def headers_of(data: bytes) -> Iterator[tuple[int, Identity, int]]:
+    """Kind, identity and sequence of the commands of a block that is known to be well formed."""
+    _, _, count = BATCH_HEADER.unpack_from(data)
+    at, unpack = BATCH_HEADER.size, COMMAND_HEADER.unpack_from
+    for _ in range(count):
+        kind, client, sequence, key_len, value_len = unpack(data, at)
+        at += COMMAND_HEADER.size + key_len + value_len
+        is_open = kind == OPEN
+        yield kind, (is_open, client, 0 if is_open else sequence), sequence

@@ -526,8 +526,9 @@ class Server:
         none is missed."""
         known = []
         with self._replica.snapshot() as tree:
+            next_session = store.summary(tree).next_session
             for command in submitted:
-                judged = store.judge(tree, command)
+                judged = store.judge(tree, next_session, command)
                 verdict = _VERDICTS.get(judged.outcome)
                 if verdict is not None:
                     identity = command.identity

@@ -149,15 +149,16 @@ class Judgement:
     made: int = 0
 
 
-def judge(tree: hotstuff.BlockTree, command: Command) -> Judgement:
-    """What would become of a command on this snapshot (APPLIED: it is new)."""
+def judge(tree: hotstuff.BlockTree, next_session: int, command: Command) -> Judgement:
+    """What would become of a command on this snapshot (APPLIED: it is new), whose summary names
+    `next_session`."""
     if command.kind == commands.OPEN:
         opened = _record(tree, _OPENED.pack(b"o", command.client), _TWO.size)
         if opened is None:
             return Judgement(Outcome.APPLIED)
         made, height = _TWO.unpack(opened)
         return Judgement(Outcome.DUPLICATE, height, made)
-    outcome = _judge_session(summary(tree).next_session, command.client)
+    outcome = _judge_session(next_session, command.client)
     if outcome is not Outcome.APPLIED:
         return Judgement(outcome)
     session = _record(tree, _SLOT.pack(b"s", command.client % SESSIONS), _SESSION_LEN)

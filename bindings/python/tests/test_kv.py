@@ -33,6 +33,8 @@ def test_batches_are_read_as_they_were_written_and_damage_is_noticed() -> None:
     data = commands.encode_batch([command.encode() for command in batch], bytes(16))
     assert commands.open_batch(data) == (bytes(16), 4)
     assert list(commands.commands_of(data)) == batch
+    headers = [(command.kind, command.identity, command.sequence) for command in batch]
+    assert list(commands.headers_of(data)) == headers
     for bad in (data[:-1], data + b"\0", data[:30]):
         with pytest.raises(Malformed):
             list(commands.commands_of(bad))
