@@ -117,7 +117,7 @@ wheel: $(LIB) $(PYTHON_ENV)/installed
 	@ls dist/hotstuff-*.whl
 
 test-python:
-	@tests/setup.sh test
+	@tests/setup.sh python
 	@$(MAKE) --no-print-directory build wheel
 	bindings/python/check.sh $(PYTHON_ENV)
 
