@@ -109,3 +109,13 @@ def test_the_numbers_of_the_package_are_those_of_the_header() -> None:
     assert named == {int(kind) for kind in hotstuff.EventKind}
     statuses = {value for name, value in vars(_abi).items() if name.startswith("E_")}
     assert statuses - set(errors._CLASSES) == {_abi.E_DONE, _abi.E_NO_MEMORY}
+
+
+def test_the_example_of_the_readme_runs(tmp_path: pathlib.Path) -> None:
+    readme = (HERE.parent / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[0].startswith("1 b'")
+    assert done.stdout.splitlines()[-1].startswith("10 b'")
