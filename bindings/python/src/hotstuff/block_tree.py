@@ -13,7 +13,7 @@ from typing import Any
 from . import _abi
 from ._library import fast, library
 from ._objects import Managed, fixed, take_bytes, text
-from .errors import check, error
+from .errors import check
 from .proofs import Phase
 from .values import Block, Hash, ValidatorSet
 
@@ -48,6 +48,8 @@ class BlockTree(Managed):
 
     _free = staticmethod(library.hotstuff_block_tree_free)
     _library: Any = library
+    """One and the same for all calls: two threads that wait for each other's snapshot, one of them
+    with the interpreter lock, would wait for ever."""
 
     def state(self, key: bytes) -> bytes | None:
         """The value of a key in the app's state; None if it has none."""
@@ -135,7 +137,13 @@ class BlockTree(Managed):
         status = self._library.hotstuff_block_tree_iter(self._handle, first, out)
         check(status, "reading blocks")
         with _Walk(out) as walk:
-            yield from walk
+            while True:
+                block = ctypes.c_void_p()
+                status = self._library.hotstuff_block_iter_next(walk._handle, block)
+                if status == _abi.E_DONE:
+                    return
+                check(status, "reading blocks")
+                yield Block(block)
 
     # ---- of a snapshot that one owns -----------------------------------------------------------
 
@@ -204,13 +212,3 @@ class LentBlockTree(BlockTree):
 
 class _Walk(Managed):
     _free = staticmethod(library.hotstuff_block_iter_free)
-
-    def __iter__(self) -> Iterator[Block]:
-        while True:
-            out = ctypes.c_void_p()
-            status = library.hotstuff_block_iter_next(self._handle, out)
-            if status == _abi.E_DONE:
-                return
-            if status != _abi.OK:
-                raise error(status, "reading blocks")
-            yield Block(out)
