@@ -39,7 +39,7 @@ impl Noun for hotstuff_block_iter {
 
 /// Shared with its iterators, which may therefore outlive it.
 #[derive(Clone)]
-pub(super) struct Tree(pub(super) Arc<Mutex<Source>>); // a read transaction is used by one at a time
+pub(super) struct Tree(pub(super) Arc<Mutex<Source>>); // a transaction is used by one at a time
 
 pub(super) enum Source {
     Owned(Box<Snapshot>),
