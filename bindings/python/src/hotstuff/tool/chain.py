@@ -219,10 +219,7 @@ def _prove_end(data_dir: pathlib.Path, walk: _Walk) -> int:
             if block is None:
                 raise NotProven(f"block {height} is gone")
             with block, contextlib.suppress(hotstuff.NotFound):
-                proof = tree.commit_proof(block.hash)
-                with tree.validators(block.epoch) as trusted:
-                    walk.check_trusted(block.epoch, trusted)
-                    hotstuff.verify_commit_proof(walk.genesis, trusted, block.hash, proof)
+                walk.check_committed(block, tree.commit_proof(block.hash))
                 return height
     if walk.height:
         raise NotProven("none of the last blocks has the certificates that commit it")
@@ -237,13 +234,18 @@ class _Walk:
     """What is known for sure, block by block."""
 
     def __init__(self, genesis: hotstuff.Hash, validators: ValidatorSet) -> None:
-        self.genesis, self._validators = genesis, validators
+        self.genesis = genesis
+        self._sets = [validators]  # of each epoch
         self._last_hash = genesis
-        self._powers = [validators.powers()]  # of each epoch
-        self.height, self.epoch, self.data_bytes = 0, 0, 0
+        self.height, self.data_bytes = 0, 0
 
     def close(self) -> None:
-        self._validators.close()
+        for validators in self._sets:
+            validators.close()
+
+    @property
+    def epoch(self) -> int:
+        return len(self._sets) - 1
 
     def step(self, tree: BlockTree, stored: Block) -> None:
         where = f"block {self.height + 1}"
@@ -263,29 +265,22 @@ class _Walk:
     def _next_epoch(self, tree: BlockTree) -> None:
         proof = tree.epoch_proof(self.epoch)
         try:
-            following = hotstuff.verify_epoch_proof(self.genesis, self._validators, proof)
+            self._sets.append(hotstuff.verify_epoch_proof(self.genesis, self._sets[-1], proof))
         except hotstuff.HotstuffError as failure:
             raise NotProven(f"the end of epoch {self.epoch}: {failure}") from failure
-        self._validators.close()
-        self._validators = following
-        self.epoch += 1
-        self._powers.append(following.powers())
 
     def _check_justify(self, where: str, block: Block) -> None:
-        for epoch in (self.epoch, self.epoch - 1):
-            if epoch < 0:
-                break
-            with ValidatorSet(self._powers[epoch]) as trusted:
-                trusted.epoch = epoch
-                try:
-                    hotstuff.verify_qc(self.genesis, trusted, block.justify)
-                    return
-                except hotstuff.NotFound:
-                    continue  # it is of the epoch before
-                except hotstuff.HotstuffError as failure:
-                    raise NotProven(f"{where}: its certificate: {failure}") from failure
+        """Of this epoch, or, in the first block of it, of the one before."""
+        for trusted in reversed(self._sets[-2:]):
+            try:
+                hotstuff.verify_qc(self.genesis, trusted, block.justify)
+                return
+            except hotstuff.NotFound:
+                continue
+            except hotstuff.HotstuffError as failure:
+                raise NotProven(f"{where}: its certificate: {failure}") from failure
         raise NotProven(f"{where}: its certificate is of another epoch")
 
-    def check_trusted(self, epoch: int, validators: ValidatorSet) -> None:
-        if validators.powers() != self._powers[epoch]:
-            raise NotProven(f"the validators of epoch {epoch} are not those that were proven")
+    def check_committed(self, block: Block, proof: bytes) -> None:
+        trusted = self._sets[block.epoch]
+        hotstuff.verify_commit_proof(self.genesis, trusted, block.hash, proof)

@@ -37,8 +37,8 @@ def read_all(directory: pathlib.Path) -> list[Row]:
     return sorted(rows, key=lambda row: int(row["time_ns"]))
 
 
-def last_leader(member: Member) -> tuple[int, str] | None:
-    """The view that a replica entered last, and the address of its leader."""
+def last_leader(member: Member) -> tuple[int, int, str] | None:
+    """The epoch and view that a replica entered last, and the address of its leader."""
     try:
         with member.events.open("rb") as file:
             file.seek(0, 2)
@@ -49,5 +49,5 @@ def last_leader(member: Member) -> tuple[int, str] | None:
     for line in reversed(lines[1:-1]):
         if b'"START_VIEW"' in line:
             event = json.loads(line)
-            return int(event["view"]), str(event["peer"])
+            return int(event["epoch"]), int(event["view"]), str(event["peer"])
     return None

@@ -105,8 +105,9 @@ class Cluster:
     def most(self, name: str) -> int:
         return max((its.number(name) for its in self.seen), default=0)
 
-    def leader(self) -> tuple[int, str] | None:
-        """The newest view that any replica has entered, and who leads it, where events tell."""
+    def leader(self) -> tuple[int, int, str] | None:
+        """The newest epoch and view that any replica has entered, and who leads it, where events
+        tell."""
         told = [events.last_leader(its.member) for its in self.seen if its.member]
         return max((entered for entered in told if entered), default=None)
 
@@ -152,7 +153,7 @@ def _headline(cluster: Cluster) -> Panel:
     )
     parts: list[Table | Text] = [grid]
     if leader is not None:
-        parts.append(Text(f"view {leader[0]:,} is led by {leader[1][:8]}"))
+        parts.append(Text(f"view {leader[1]:,} is led by {leader[2][:8]}"))
     if any(cluster.rates):
         parts.append(Text.assemble("commands/s  ", (_chart(cluster.rates), "cyan")))
     return Panel(Group(*parts), title="hotstuff watch", title_align="left")
@@ -175,7 +176,7 @@ def _table(cluster: Cluster) -> Table:
     leader = cluster.leader()
     proposed = sum(max(0, its.change("proposals")) for its in cluster.seen) or 1
     for its in cluster.seen:
-        table.add_row(*_row(cluster, its, proposed, leader[1] if leader else ""))
+        table.add_row(*_row(cluster, its, proposed, leader[2] if leader else ""))
     return table
 
 
