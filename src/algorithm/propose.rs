@@ -88,6 +88,7 @@ impl Algorithm {
         self.effects.push(Effect::ProposeBlock {
             cur_view: self.view,
             prev_block: self.highest_qc.block_hash,
+            until: self.timer,
         });
     }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use crate::messages::{
     Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
+use crate::proof::{quorum_power, Unproven};
 use crate::types::{
     BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
     StatementDigest, TimeoutCertificate, ValidatorAddress, ValidatorSet,
@@ -71,6 +72,18 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::OtherEpoch => Refusal::UnknownEpoch,
+            Unproven::WrongSlots => Refusal::WrongSlots,
+            Unproven::NoQuorum => Refusal::NoQuorum,
+            Unproven::WrongSignature => Refusal::WrongSignature,
+            Unproven::SaysOther(_) => Refusal::Inconsistent,
+        }
+    }
+}
 
 /// Whether `signature` is `signer`'s over `digest`. Ed25519, but in simulations.
 pub type SignatureCheck = fn(&ValidatorAddress, &StatementDigest, &Signature) -> bool;
@@ -357,31 +370,11 @@ impl Verifier {
             .validator_sets
             .get(&epoch)
             .ok_or(Refusal::UnknownEpoch)?;
-        if signatures.len() != set.len() {
-            return Err(Refusal::WrongSlots);
-        }
-        // The power is counted first: it is cheap, and spares the signatures of what has no quorum.
-        let signed = set
-            .members()
-            .iter()
-            .zip(signatures)
-            .filter(|(_, slot)| slot.is_some());
-        if !set.is_quorum(signed.map(|(member, _)| member.power).sum()) {
-            return Err(Refusal::NoQuorum);
-        }
-        let mut last: Option<(Statement, StatementDigest)> = None; // most sign the same
-        for (member, slot) in set.members().iter().zip(signatures) {
-            let Some((statement, signature)) = slot else {
-                continue;
-            };
-            let known = last.filter(|(last, _)| last == statement);
-            let digest = known.map_or_else(|| statement.digest(&self.genesis), |(_, it)| it);
-            last = Some((*statement, digest));
-            let key = (digest, member.address, *signature);
-            if !cached(&mut self.cache, self.check, key) {
-                return Err(Refusal::WrongSignature);
-            }
-        }
+        let (cache, check) = (&mut self.cache, self.check);
+        let verifies = |signer: &ValidatorAddress, digest: &StatementDigest, signature: &_| {
+            cached(cache, check, (*digest, *signer, *signature))
+        };
+        quorum_power(set, &self.genesis, signatures, verifies)?;
         Ok(())
     }
 

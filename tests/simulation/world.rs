@@ -939,6 +939,7 @@ impl World {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => {
                 let failed = ProposeBlockResponse::Failed;
                 let propose =
