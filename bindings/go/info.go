@@ -37,6 +37,9 @@ type Info struct {
 	Role Role
 	// Halted says that it has stopped itself.
 	Halted bool
+	// Silenced says that it has seen signatures of its own key that it does not remember: a second
+	// replica runs with its key, or its disk is an old one. Until it starts again it only listens.
+	Silenced bool
 }
 
 // Info is where the replica is.
@@ -51,7 +54,7 @@ func (r *Replica) Info() (Info, error) {
 		CommittedHeight:  uint64(info.committed_height),
 		HighestQCView:    uint64(info.highest_qc_view),
 		SyncTargetHeight: uint64(info.sync_target_height),
-		Role:             Role(info.role), Halted: info.halted != 0,
+		Role:             Role(info.role), Halted: info.halted != 0, Silenced: info.silenced != 0,
 	}, err
 }
 
@@ -82,7 +85,8 @@ type Metrics struct {
 	EventsDropped uint64
 	// Transactions counts transactions on the database: one for each step that writes.
 	Transactions uint64
-	// AppFailures counts questions that the app did not answer.
+	// AppFailures counts questions that were not put to the app, because it had too many or the state to
+	// answer from was gone.
 	AppFailures uint64
 	// EvidenceFound counts validators newly caught contradicting themselves, each once for each epoch
 	// and kind.

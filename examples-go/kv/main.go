@@ -234,7 +234,7 @@ func serve(n *node, lines *lineServer, web *webServer) error {
 		info.CommittedHeight, n.replica.LocalAddr(), lines.address())
 	if web != nil {
 		go web.serve()
-		fmt.Printf("ready http=%s\n", web.address())
+		fmt.Fprintf(os.Stderr, "ready http=%s\n", web.address())
 	}
 	fmt.Printf("ready clients=%s\n", lines.address())
 
