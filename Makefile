@@ -11,11 +11,9 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test test-cluster build examples header sim schedules bugs coverage twins exhaust \
-	bench crash fuzz lint clean package install uninstall dist deb third-party abi docs \
-	check-binary check-abi check-install check-dist FORCE
-.PHONY: help demo test test-cluster build-go test-go bench-languages build examples header sim schedules bugs coverage twins exhaust \
-	bench crash fuzz lint clean FORCE
+.PHONY: help demo test test-cluster build-go test-go bench-languages build examples header sim \
+	schedules bugs coverage twins exhaust bench crash fuzz lint clean package install uninstall \
+	dist deb third-party abi docs check-binary check-abi check-install check-dist FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
