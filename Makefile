@@ -98,7 +98,7 @@ test:
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
 	@$(MAKE) --no-print-directory check-binary check-abi check-install
 	$(MAKE) --no-print-directory test-go
-	$(MAKE) --no-print-directory test-cluster SECONDS=45
+	$(MAKE) --no-print-directory test-cluster SECONDS=40
 
 # Where the library lies, for those who build against it without installing it.
 PKG_CONFIG_DIR = $(CURDIR)/target/pkgconfig
