@@ -110,7 +110,7 @@ test:
 	@$(MAKE) --no-print-directory check-binary check-abi check-install docs
 	$(MAKE) --no-print-directory test-go
 	$(MAKE) --no-print-directory test-python
-	$(MAKE) --no-print-directory test-cluster SECONDS=45
+	$(MAKE) --no-print-directory test-cluster SECONDS=40
 
 # Where the library lies, for those who build against it without installing it.
 PKG_CONFIG_DIR = $(CURDIR)/target/pkgconfig
@@ -170,14 +170,16 @@ test-python:
 	bindings/python/check.sh $(PYTHON_ENV)
 
 # Five members; the first four are the validators of the genesis, the fifth joins.
-CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv \
-    -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv
+CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c++=$(EXAMPLES)/kv_cpp -member go=$(GO_KV) \
+    -member 'python=$(PYTHON) examples-python/kv.py' -member c=$(EXAMPLES)/kv
 CLUSTER = target/cluster-test $(CLUSTER_MEMBERS)
 
 test-cluster:
-	@tests/setup.sh test
-	@$(MAKE) --no-print-directory build
-	cd tests/cluster && go vet ./... && go test ./... && go build -o ../../target/cluster-test .
+	@tests/setup.sh go
+	@$(MAKE) --no-print-directory build-go
+	go vet -C tests/cluster ./...
+	go test -C tests/cluster ./...
+	go build -C tests/cluster -o ../../target/cluster-test .
 	$(CLUSTER) -local-reads -seconds 3
 	$(CLUSTER) -seconds $(or $(SECONDS),600) -seed $(or $(SEED),0)
 
