@@ -7,6 +7,7 @@ mod leaders;
 mod peers;
 mod rules;
 mod sync;
+mod verify;
 
 use std::time::Duration;
 
