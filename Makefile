@@ -10,7 +10,7 @@ EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
 .PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust \
-	bench crash fuzz lint clean FORCE
+	bench bench-micro bench-peers crash fuzz lint clean FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
@@ -26,6 +26,8 @@ help:
 	@echo 'make crash KILLS=600   kills real replicas at random instants, on disks that forget'
 	@echo 'make fuzz SECONDS=60   libFuzzer for all that reads foreign bytes, so long together'
 	@echo 'make bench             speed against the floor of this machine; JSON in target/bench'
+	@echo 'make bench-micro       instructions of the small things; fails if one has become dearer'
+	@echo 'make bench-peers       beside hotstuff_rs 0.4 on the same work, in one run'
 	@echo 'make header            writes include/hotstuff.h from the source'
 	@echo 'make lint              rustfmt and clippy'
 	@echo 'make clean             removes target'
@@ -63,6 +65,7 @@ test:
 	$(PYTHON) tests/bugs/run.py --check
 	tests/readme.sh
 	$(PYTHON) tests/conformance/check.py
+	$(CARGO) bench --locked --bench micro
 	$(EXAMPLES)/counter
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
 
@@ -113,6 +116,16 @@ fuzz:
 bench:
 	@tests/setup.sh demo
 	$(CARGO) bench --locked --bench replicas
+
+# On its own and in CI. REWRITE=1 writes the baseline anew.
+bench-micro:
+	@tests/setup.sh test
+	$(CARGO) bench --locked --bench micro
+
+bench-peers:
+	@tests/setup.sh demo
+	$(CARGO) run --release --locked --target-dir target/peers \
+	    --manifest-path tests/bench/peers/hotstuff_rs/Cargo.toml -- $(SECONDS)
 
 lint:
 	$(CARGO) fmt --check
