@@ -12,10 +12,11 @@ use std::fmt;
 use crate::messages::{
     Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
+use crate::proof::{quorum_claims, Unproven};
 use crate::types::crypto::{all_verify, SignedDigest};
 use crate::types::{
     BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
-    StatementDigest, TimeoutCertificate, ValidatorSet,
+    TimeoutCertificate, ValidatorSet,
 };
 
 use super::EPOCHS_KEPT;
@@ -73,6 +74,18 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::OtherEpoch => Refusal::UnknownEpoch,
+            Unproven::WrongSlots => Refusal::WrongSlots,
+            Unproven::NoQuorum => Refusal::NoQuorum,
+            Unproven::WrongSignature => Refusal::WrongSignature,
+            Unproven::SaysOther(_) => Refusal::Inconsistent,
+        }
+    }
+}
 
 /// Whether all of these claims are true. Ed25519, but in simulations.
 pub type SignatureCheck = fn(&[SignedDigest]) -> bool;
@@ -368,10 +381,10 @@ impl Verifier {
         if known.any(|known| matches!(known, Certificate::Quorum(known) if known == qc)) {
             return Ok(());
         }
-        let digest = Statement::Vote(qc.statement()).digest(&self.genesis);
-        let slots = qc.signatures.iter();
-        let signed = slots.map(|slot| slot.map(|signature| (digest, signature)));
-        self.quorum(set, signed, claims)?;
+        let statement = Statement::Vote(qc.statement());
+        let signed = |slot: &Option<Signature>| slot.map(|signature| (statement, signature));
+        let signatures: Vec<_> = qc.signatures.iter().map(signed).collect();
+        self.quorum(set, &signatures, claims)?;
         claims.certificates.push(Certificate::Quorum(qc.clone()));
         Ok(())
     }
@@ -397,10 +410,9 @@ impl Verifier {
         if known.any(|known| matches!(known, Certificate::Timeout(known) if known == tc)) {
             return Ok(());
         }
-        let digest = |qc_view| Statement::Timeout(tc.statement(qc_view)).digest(&self.genesis);
-        let slots = tc.signatures.iter();
-        let signed = slots.map(|slot| slot.map(|(qc_view, it)| (digest(qc_view), it)));
-        self.quorum(set, signed, claims)?;
+        let signed = |(qc_view, signature)| (Statement::Timeout(tc.statement(qc_view)), signature);
+        let signatures: Vec<_> = tc.signatures.iter().map(|slot| slot.map(signed)).collect();
+        self.quorum(set, &signatures, claims)?;
         claims.certificates.push(Certificate::Timeout(tc.clone()));
         self.qc(&tc.highest_qc, claims)
     }
@@ -414,33 +426,14 @@ impl Verifier {
     fn quorum(
         &self,
         set: &ValidatorSet,
-        slots: impl ExactSizeIterator<Item = Option<(StatementDigest, Signature)>>,
+        signatures: &[Option<(Statement, Signature)>],
         claims: &mut Claims,
     ) -> Result<(), Refusal> {
-        if slots.len() != set.len() {
-            return Err(Refusal::WrongSlots);
+        let (_, signed) = quorum_claims(set, &self.genesis, signatures)?;
+        for claim in signed {
+            self.claim(claim, claims);
         }
-        let mut power = 0;
-        for (member, slot) in set.members().iter().zip(slots) {
-            let Some((digest, signature)) = slot else {
-                continue;
-            };
-            power += member.power;
-            let signer = member.address;
-            self.claim(
-                SignedDigest {
-                    signature,
-                    signer,
-                    digest,
-                },
-                claims,
-            );
-        }
-        if set.is_quorum(power) {
-            Ok(())
-        } else {
-            Err(Refusal::NoQuorum)
-        }
+        Ok(())
     }
 
     fn signed(

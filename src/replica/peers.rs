@@ -62,7 +62,7 @@ impl Peers {
     }
 
     /// The validators are others from now on. Who was one and is not shares the listeners' places;
-    /// what is on its way keeps the place it has.
+    /// what is on its way keeps the place it has. Too many who were, and all listeners begin anew.
     pub(super) fn set_validators(&mut self, validators: &ValidatorSet) {
         for (address, peer) in &mut self.accounts {
             let shares = Arc::ptr_eq(&peer.quota, &self.others.quota);
@@ -74,6 +74,10 @@ impl Peers {
         }
         for member in validators.members() {
             self.accounts.entry(member.address).or_default();
+        }
+        if self.accounts.len() > validators.len() + LISTENERS_MAX {
+            self.accounts
+                .retain(|address, _| validators.contains(address));
         }
         self.messages_max = in_flight_max(validators.len());
         self.validators = validators.len();
@@ -253,6 +257,17 @@ mod tests {
         }
         assert_eq!(peers.accounts.len(), LISTENERS_MAX + 1);
         assert!(peers.accounts.contains_key(&address(0)));
+    }
+
+    #[test]
+    fn past_validators_are_tracked_up_to_a_maximum() {
+        let mut peers = Peers::new(&set(0..1), 1_000);
+        let first = |epoch: usize| epoch * VALIDATORS_MAX / 2;
+        for epoch in 1..=2 * LISTENERS_MAX / VALIDATORS_MAX + 4 {
+            peers.set_validators(&set(first(epoch)..first(epoch + 1)));
+            let most = VALIDATORS_MAX / 2 + LISTENERS_MAX;
+            assert!(peers.accounts.len() <= most);
+        }
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl Node {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => Input::BlockProposed {
                 cur_view,
                 prev_block,
