@@ -42,6 +42,7 @@ LAYERS = {
     "src/messages.rs": CORE,
     "src/proof.rs": CORE,
     "src/pacemaker.rs": CORE,
+    "src/proof.rs": CORE,
     "src/algorithm": CORE,
     "src/block_tree": ["unit", "storage", "crash"],
     "src/replica": ["unit"],
