@@ -12,8 +12,8 @@ EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
 .PHONY: help demo test test-c test-cluster build examples header sim schedules bugs coverage \
-	twins exhaust build-go test-go bench-languages test-python wheel \
-	bench crash fuzz lint clean package install uninstall dist deb third-party abi docs \
+	twins exhaust build-go test-go bench-languages test-python wheel bench bench-micro bench-peers \
+	crash fuzz lint clean package install uninstall dist deb third-party abi docs \
 	check-binary check-abi check-install check-dist FORCE
 
 help:
@@ -36,6 +36,8 @@ help:
 	@echo 'make crash KILLS=600   kills real replicas at random instants, on disks that forget'
 	@echo 'make fuzz SECONDS=60   libFuzzer for all that reads foreign bytes, so long together'
 	@echo 'make bench             speed against the floor of this machine; JSON in target/bench'
+	@echo 'make bench-micro       instructions of the small things; fails if one has become dearer'
+	@echo 'make bench-peers       beside hotstuff_rs 0.4 on the same work, in one run'
 	@echo 'make header            writes include/hotstuff.h from the source'
 	@echo 'make install           the library, its header, pkg-config, CMake: DESTDIR= PREFIX= LIBDIR= INCLUDEDIR='
 	@echo 'make uninstall         removes what the same variables installed'
@@ -102,6 +104,7 @@ test:
 	$(PYTHON) tests/bugs/run.py --check
 	tests/readme.sh
 	$(PYTHON) tests/conformance/check.py
+	$(CARGO) bench --locked --bench micro
 	$(EXAMPLES)/counter
 	$(EXAMPLES)/custom_network
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
@@ -235,6 +238,16 @@ bench:
 	@tests/setup.sh demo
 	$(CARGO) bench --locked --bench door
 	$(CARGO) bench --locked --bench replicas
+
+# On its own and in CI. REWRITE=1 writes the baseline anew.
+bench-micro:
+	@tests/setup.sh test
+	$(CARGO) bench --locked --bench micro
+
+bench-peers:
+	@tests/setup.sh demo
+	$(CARGO) run --release --locked --target-dir target/peers \
+	    --manifest-path tests/bench/peers/hotstuff_rs/Cargo.toml -- $(SECONDS)
 
 # ---- packages: packaging/, abi/, docs/, tests/package/
 

@@ -8,6 +8,7 @@ mod peers;
 mod powers;
 mod rules;
 mod sync;
+mod verify;
 
 use std::time::Duration;
 

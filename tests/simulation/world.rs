@@ -33,7 +33,7 @@ use crate::changes::Change;
 use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
-use crate::keys::{address, check, index_of, SimSigner};
+use crate::keys::{address, check_all, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
 use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
@@ -170,7 +170,7 @@ impl World {
         let genesis = genesis.hash();
         let mut rng = Rng::new(setup.seed ^ 0x00C0_FFEE);
         let replicas = (0..setup.replicas()).map(|index| {
-            let mut verifier = Verifier::new(genesis, check);
+            let mut verifier = Verifier::new(genesis, check_all);
             verifier.learn(Epoch(0), validator_set.clone());
             let behaviour = setup.behaviours[index];
             Replica {
