@@ -4,17 +4,21 @@ CARGO ?= cargo
 PYTHON ?= python3
 CC ?= cc
 CFLAGS ?= -O2 -g
+CXXFLAGS ?= -O2 -g
 C_STRICT = -std=c11 -Wall -Wextra -Werror -pedantic
+CXX_STRICT = -std=c++17 -Wall -Wextra -Wconversion -Wshadow -Werror -pedantic
 LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test build examples header sim schedules bugs coverage twins exhaust \
-	bench crash fuzz lint clean FORCE
+.PHONY: help demo test test-cluster build examples header sim schedules bugs coverage twins exhaust \
+	bench crash fuzz lint clean package install uninstall dist deb third-party abi docs \
+	check-binary check-abi check-install check-dist FORCE
 
 help:
 	@echo 'make demo              four replicas agree, lose one, get it back; one joins, one leaves, one lies (under a minute)'
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
+	@echo 'make test-cluster      five replicas under faults, clients whose history must be linearizable; SECONDS=600 SEED=n'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
@@ -27,6 +31,16 @@ help:
 	@echo 'make fuzz SECONDS=60   libFuzzer for all that reads foreign bytes, so long together'
 	@echo 'make bench             speed against the floor of this machine; JSON in target/bench'
 	@echo 'make header            writes include/hotstuff.h from the source'
+	@echo 'make install           the library, its header, pkg-config, CMake: DESTDIR= PREFIX= LIBDIR= INCLUDEDIR='
+	@echo 'make uninstall         removes what the same variables installed'
+	@echo 'make deb               two Debian packages in target/deb'
+	@echo 'make dist              a source tarball with all crates in it, that builds without a network'
+	@echo 'make docs              the header as HTML: target/docs/html/index.html'
+	@echo 'make check-binary      no surprise in the binary: symbols, soname, silence, signals, the archive'
+	@echo 'make check-abi         the ABI is the one that is recorded in abi; make abi records it anew'
+	@echo 'make check-install     installs, and builds the examples against it by pkg-config and CMake'
+	@echo 'make check-dist        builds the tarball offline, from nothing, and its Debian packages'
+	@echo 'make third-party       writes THIRD-PARTY, the licences of what is inside, from Cargo.lock'
 	@echo 'make lint              rustfmt and clippy'
 	@echo 'make clean             removes target'
 
@@ -36,7 +50,8 @@ $(LIB): FORCE
 	$(CARGO) build --release --locked --lib
 	@ln -sf libhotstuff.so target/release/libhotstuff.so.0
 
-examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/equivocator
+examples: $(EXAMPLES)/counter $(EXAMPLES)/kv $(EXAMPLES)/kv_cpp $(EXAMPLES)/custom_network \
+	$(EXAMPLES)/equivocator
 
 $(EXAMPLES)/equivocator: FORCE
 	@mkdir -p $(EXAMPLES)
@@ -51,6 +66,18 @@ $(EXAMPLES)/kv: $(wildcard examples-c/kv/*.c) $(wildcard examples-c/kv/*.h) incl
 	@mkdir -p $(EXAMPLES)
 	$(CC) $(C_STRICT) $(CFLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
 
+# All of kv but what speaks to the library of blocks, and that in C++.
+KV_SHARED = $(filter-out %/app.c %/run.c,$(wildcard examples-c/kv/*.c))
+$(EXAMPLES)/kv_cpp: examples-c/kv_cpp.cc bindings/cpp/hotstuff.hpp $(wildcard examples-c/kv/*) \
+		include/hotstuff.h $(LIB)
+	@rm -rf $@.o && mkdir -p $@.o
+	cd $@.o && $(CC) $(C_STRICT) $(CFLAGS) -I$(CURDIR)/include -c $(abspath $(KV_SHARED))
+	$(CXX) $(CXX_STRICT) $(CXXFLAGS) -Ibindings/cpp $< $@.o/*.o -o $@ $(C_LINK)
+
+$(EXAMPLES)/custom_network: examples-c/custom_network.c include/hotstuff.h $(LIB)
+	@mkdir -p $(EXAMPLES)
+	$(CC) $(C_STRICT) $(CFLAGS) $< -o $@ $(C_LINK)
+
 demo:
 	@tests/setup.sh demo
 	@$(MAKE) --no-print-directory build
@@ -64,7 +91,23 @@ test:
 	tests/readme.sh
 	$(PYTHON) tests/conformance/check.py
 	$(EXAMPLES)/counter
+	$(EXAMPLES)/custom_network
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
+	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
+	@$(MAKE) --no-print-directory check-binary check-abi check-install
+	$(MAKE) --no-print-directory test-cluster SECONDS=45
+
+# Five members; the first four are the validators of the genesis, the fifth joins.
+CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv \
+    -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv
+CLUSTER = target/cluster-test $(CLUSTER_MEMBERS)
+
+test-cluster:
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory build
+	cd tests/cluster && go vet ./... && go test ./... && go build -o ../../target/cluster-test .
+	$(CLUSTER) -local-reads -seconds 3
+	$(CLUSTER) -seconds $(or $(SECONDS),600) -seed $(or $(SEED),0)
 
 header:
 	REWRITE=1 $(CARGO) test --locked --test header
@@ -113,6 +156,71 @@ fuzz:
 bench:
 	@tests/setup.sh demo
 	$(CARGO) bench --locked --bench replicas
+
+# ---- packages: packaging/, abi/, docs/, tests/package/
+
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+PACKAGE = target/package
+STRIP ?= strip
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DOCDIR ?= $(PREFIX)/share/doc/hotstuff
+INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+	INCLUDEDIR='$(INCLUDEDIR)' DOCDIR='$(DOCDIR)' packaging/install.sh
+
+# The libraries as they are shipped: without debug information, and the archive with no symbols
+# but the API's.
+package: $(PACKAGE)/libhotstuff.so $(PACKAGE)/libhotstuff.a
+
+$(PACKAGE)/libhotstuff.so: $(LIB)
+	@mkdir -p $(PACKAGE)
+	cp $(RELEASE)/libhotstuff.so $@
+	$(STRIP) -g $@
+
+$(PACKAGE)/libhotstuff.a: $(LIB) hotstuff.sym packaging/archive.sh
+	packaging/archive.sh $(RELEASE)/libhotstuff.a hotstuff.sym $@
+
+# What `make package` has built, so that root needs no Rust.
+install: $(if $(wildcard $(PACKAGE)/libhotstuff.so),,package)
+	$(INSTALL) install $(PACKAGE)
+
+uninstall:
+	$(INSTALL) uninstall
+
+deb: package
+	packaging/deb.sh $(PACKAGE) target/deb
+
+dist:
+	packaging/dist.sh target/dist
+
+third-party:
+	$(PYTHON) packaging/third_party.py
+
+abi:
+	@tests/setup.sh package
+	$(PYTHON) abi/abi.py record
+
+docs:
+	@tests/setup.sh docs
+	docs/build.sh target/docs
+
+check-binary: package
+	@tests/setup.sh test
+	$(PYTHON) tests/package/test_binary.py
+
+check-abi:
+	@tests/setup.sh package
+	$(PYTHON) tests/package/test_abi.py
+
+check-install: package
+	@tests/setup.sh package
+	$(PYTHON) packaging/third_party.py --check
+	$(PYTHON) tests/package/test_install.py
+
+check-dist:
+	@tests/setup.sh package
+	$(PYTHON) tests/package/test_dist.py
 
 lint:
 	$(CARGO) fmt --check

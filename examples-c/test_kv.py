@@ -3,6 +3,9 @@
 """Tests of kv from the outside: its command line, its configuration, its line protocol, its promises.
 
     python3 examples-c/test_kv.py [--kv target/examples-c/kv] [-v] [TestCase.test ...]
+
+--kv may be repeated, with kv in other languages: the replicas of a cluster then take turns, so that
+each cluster is a mixed one. A single process is the first of them.
 """
 
 import os
@@ -20,7 +23,7 @@ import unittest
 
 import demo
 
-KV = os.path.join(demo.HERE, "..", "target", "examples-c", "kv")
+KVS = [os.path.join(demo.HERE, "..", "target", "examples-c", "kv")]
 SECONDS = 30  # for anything that should happen soon; a slow machine is not a defect
 ADDRESS = "ab" * 32
 GOOD = f"""\
@@ -49,7 +52,7 @@ def until(what, holds, seconds=SECONDS):
 
 
 def run_kv(*arguments, directory=None):
-    return subprocess.run([KV, *arguments], cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    return subprocess.run([KVS[0], *arguments], cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=SECONDS)
 
 
@@ -91,7 +94,7 @@ class Cluster:
     def __init__(self, count, extra="", validators=None):
         self.directory = tempfile.mkdtemp(prefix="hotstuff-test-kv-")
         ports = demo.free_ports(2 * count)
-        self.replicas = [demo.Replica(KV, self.directory, i, ports[2 * i], ports[2 * i + 1])
+        self.replicas = [demo.Replica(KVS[i % len(KVS)], self.directory, i, ports[2 * i], ports[2 * i + 1])
                          for i in range(count)]
         self.extra, self.validators = extra, self.replicas[:validators]
         for r in self.replicas:
@@ -327,7 +330,7 @@ class Starting(unittest.TestCase):
 
     def test_a_data_directory_that_is_missing(self):
         self.cluster.configure(create=False)
-        self.refused("(?i)replica-0: .*(create|missing|not found|does not exist)")
+        self.refused(r"(?i)replica-0\b.*(create|missing|not found|does not exist)")
 
     def test_a_data_directory_in_use(self):
         self.cluster.start()
@@ -882,10 +885,12 @@ class Crashes(unittest.TestCase):
 
 if __name__ == "__main__":
     if "--kv" in sys.argv:
+        KVS.clear()
+    while "--kv" in sys.argv:
         at = sys.argv.index("--kv")
-        KV = sys.argv[at + 1]
+        KVS.append(os.path.abspath(sys.argv[at + 1]))
         del sys.argv[at:at + 2]
-    KV = os.path.abspath(KV)
-    if not os.access(KV, os.X_OK):
-        sys.exit(f"{KV}: not there; `make build` makes it")
+    for kv in KVS:
+        if not os.access(kv, os.X_OK):
+            sys.exit(f"{kv}: not there; `make build` makes it")
     unittest.main()

@@ -65,18 +65,23 @@
  *            returns ::HOTSTUFF_E_POISONED from then on, and can still be freed.
  * FORK       No object may be used in a child process after fork().
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
- *            own threads and none in yours, and prints nothing.
+ *            own threads and none in yours, and prints nothing. Of the environment it reads
+ *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
  */
 
 /* ======================================================================== compiling and linking */
 
+/** First part of this header's version. */
 #define HOTSTUFF_VERSION_MAJOR 0
+/** Second part. */
 #define HOTSTUFF_VERSION_MINOR 1
+/** Third part. */
 #define HOTSTUFF_VERSION_PATCH 0
 /** Version of this header: major * 1000000 + minor * 1000 + patch; hotstuff_version_number(). */
 #define HOTSTUFF_VERSION_NUMBER 1000
+/** Version of this header as a text; hotstuff_version_string(). */
 #define HOTSTUFF_VERSION_STRING "0.1.0"
-/** Rises with every incompatible change; the soname is libhotstuff.so.<this number>. */
+/** Rises with every incompatible change; the soname ends with it: libhotstuff.so.0. */
 #define HOTSTUFF_ABI_VERSION 0
 
 /** Define HOTSTUFF_STATIC before you include this file to link against libhotstuff.a. */
@@ -103,11 +108,11 @@
 
 /* ======================================================================================= status */
 
-#define HOTSTUFF_OK 0
+#define HOTSTUFF_OK 0                     /**< success */
 #define HOTSTUFF_E_NULL (-1)              /**< a required pointer is NULL */
 #define HOTSTUFF_E_INVALID_ARGUMENT (-2)  /**< an argument is out of its range */
-#define HOTSTUFF_E_NOT_FOUND (-3)
-#define HOTSTUFF_E_TIMEOUT (-4)
+#define HOTSTUFF_E_NOT_FOUND (-3)         /**< there is no such thing */
+#define HOTSTUFF_E_TIMEOUT (-4)           /**< the time to wait is over */
 #define HOTSTUFF_E_CLOSED (-5)            /**< stopped, closed, or never started */
 #define HOTSTUFF_E_STATE (-6)             /**< called out of order, as start after start */
 #define HOTSTUFF_E_REENTRANT (-7)         /**< not allowed inside this callback */
@@ -125,7 +130,7 @@
 #define HOTSTUFF_E_TOO_LARGE (-19)        /**< larger than a limit */
 #define HOTSTUFF_E_DONE (-20)             /**< no more items */
 #define HOTSTUFF_E_CALLBACK (-21)         /**< a callback failed; callbacks may return it */
-#define HOTSTUFF_E_NO_MEMORY (-22)
+#define HOTSTUFF_E_NO_MEMORY (-22)        /**< there is no memory to be had */
 #define HOTSTUFF_E_HALTED (-23)           /**< stopped itself; hotstuff_replica_wait() says why */
 #define HOTSTUFF_E_WOULD_BLOCK (-24)      /**< a bounded queue is full: try again later */
 
@@ -221,7 +226,7 @@ typedef struct hotstuff_updates hotstuff_updates;
 typedef struct hotstuff_validate_block_request hotstuff_validate_block_request;
 
 /**
- * Validators and their powers, sorted by address.
+ * Validators and their powers, sorted by address, and the epoch in which they validate.
  */
 typedef struct hotstuff_validator_set hotstuff_validator_set;
 
@@ -317,6 +322,11 @@ HOTSTUFF_API bool hotstuff_has_feature(uint32_t feature);
 #define HOTSTUFF_SECRET_SEED_LEN 32
 
 /**
+ * Bytes of an Ed25519 signature.
+ */
+#define HOTSTUFF_SIGNATURE_LEN 64
+
+/**
  * As a `timeout_ms`: wait without limit.
  */
 #define HOTSTUFF_NO_TIMEOUT 4294967295
@@ -339,13 +349,26 @@ typedef struct hotstuff_bytes {
  * A SHA-256 hash: of a block, of its data, or of a genesis.
  */
 typedef struct hotstuff_hash {
+    /**
+     * The hash itself.
+     */
     uint8_t bytes[HOTSTUFF_HASH_LEN];
 } hotstuff_hash;
+
+/**
+ * An Ed25519 signature (RFC 8032).
+ */
+typedef struct hotstuff_signature {
+    uint8_t bytes[HOTSTUFF_SIGNATURE_LEN];
+} hotstuff_signature;
 
 /**
  * The name of a validator: its Ed25519 public key (RFC 8032).
  */
 typedef struct hotstuff_validator_address {
+    /**
+     * The public key itself.
+     */
     uint8_t bytes[HOTSTUFF_VALIDATOR_ADDRESS_LEN];
 } hotstuff_validator_address;
 
@@ -367,6 +390,36 @@ void hotstuff_buffer_get(const hotstuff_buffer *buffer,
 HOTSTUFF_API void hotstuff_buffer_free(hotstuff_buffer *buffer);
 
 /* ========================================================================================= keys */
+
+/**
+ * Whoever holds the validator's key, if it is not this process: a security module, a key service.
+ */
+typedef struct hotstuff_signer_callbacks {
+    /**
+     * Set by hotstuff_signer_callbacks_init().
+     */
+    size_t struct_size;
+    /**
+     * Given to each callback; the library does not look at it.
+     */
+    void *userdata;
+    /**
+     * Frees userdata: called once, when the config and all replicas opened with it are freed, on
+     * any thread. May be NULL.
+     */
+    void (*destroy)(void *userdata);
+    /**
+     * Signs `message` with Ed25519 (RFC 8032, neither Ed25519ctx nor Ed25519ph): write 64 bytes to
+     * `out` and return ::HOTSTUFF_OK. `message` has 32 bytes, the SHA-256 of what is said, and is
+     * valid during the call. Called after what is said is on disk, so that a replica that crashes
+     * here does not sign something else afterwards. Anything but ::HOTSTUFF_OK, and a signature
+     * that does not verify, cost the view and nothing else: the replica says that much less, tells
+     * ::HOTSTUFF_EVENT_WARNING, and asks again in the next view, or when it next times out.
+     * The replica waits for it: be quick against the view time-out, or fail. Replicas that have
+     * one table may call it at once. Required.
+     */
+    int32_t (*sign)(void *userdata, const uint8_t *message, size_t len, hotstuff_signature *out);
+} hotstuff_signer_callbacks;
 
 /**
  * Makes a key pair from random bytes of the operating system. [any]
@@ -442,6 +495,16 @@ hotstuff_status hotstuff_keypair_public(const hotstuff_keypair *key,
  */
 HOTSTUFF_API void hotstuff_keypair_free(hotstuff_keypair *key);
 
+/**
+ * Zeroes a table and notes its size. Call it before you fill the table. [any]
+ *
+ * @param table        the table
+ * @param struct_size  `sizeof *table`
+ */
+HOTSTUFF_API
+void hotstuff_signer_callbacks_init(hotstuff_signer_callbacks *table,
+                                    size_t struct_size);
+
 /* =============================================================================== validator sets */
 
 /**
@@ -511,11 +574,91 @@ HOTSTUFF_API uint64_t hotstuff_validator_set_total_power(const hotstuff_validato
 HOTSTUFF_API uint64_t hotstuff_validator_set_quorum_power(const hotstuff_validator_set *set);
 
 /**
+ * The epoch in which these validators validate: what they sign in others proves nothing. 0, the
+ * genesis's, for a set that was made here; 0 for NULL. [any]
+ *
+ * @param set  the set
+ */
+HOTSTUFF_API uint64_t hotstuff_validator_set_epoch(const hotstuff_validator_set *set);
+
+/**
+ * Says in which epoch these validators validate: for a set that was written down, and is trusted
+ * again. [serial]
+ *
+ * @param set    the set
+ * @param epoch  the epoch; 0 is the genesis's
+ * @retval HOTSTUFF_E_NULL  `set` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_validator_set_set_epoch(hotstuff_validator_set *set,
+                                                 uint64_t epoch);
+
+/**
  * Frees a set. What was configured with it keeps its copy. [any]
  *
  * @param set  the set; NULL is a no-op
  */
 HOTSTUFF_API void hotstuff_validator_set_free(hotstuff_validator_set *set);
+
+/* ================================================================================ the pacemaker */
+
+/**
+ * How long a view lasts, and who leads it, in place of the library's own pacemaker. Both callbacks
+ * are pure: the same answer to the same question, whenever it is asked. They are called often, from
+ * one thread of each replica, and several replicas may have one table: they must not block.
+ *
+ * The validators they are given are borrowed, valid during the call; of their epoch the callbacks
+ * are not told: hotstuff_validator_set_epoch() gives 0.
+ */
+typedef struct hotstuff_pacemaker_callbacks {
+    /**
+     * Set by hotstuff_pacemaker_callbacks_init().
+     */
+    size_t struct_size;
+    /**
+     * Given to each callback; the library does not look at it.
+     */
+    void *userdata;
+    /**
+     * Frees userdata: called once, when the config and all replicas opened with it are freed, on
+     * any thread. May be NULL.
+     */
+    void (*destroy)(void *userdata);
+    /**
+     * How long to wait in view `cur_view` before it is given up, in milliseconds: what is not
+     * within 1 to 86400000 (a day) counts as the nearer of these. All views are of one epoch;
+     * 0 stands for none yet. The waits must grow while nothing is certified or committed, until
+     * they exceed four message delays. May differ between replicas. NULL: the library's own, with
+     * hotstuff_config_set_view_timeout_ms().
+     */
+    uint64_t (*wait_timeout)(void *userdata,
+                             const hotstuff_validator_set *validators,
+                             uint64_t highest_qc_view,
+                             uint64_t highest_commit_view,
+                             uint64_t cur_view);
+    /**
+     * Who leads view `cur_view`: write the validator's index to `leader_index`, as for
+     * hotstuff_validator_set_at(), and return ::HOTSTUFF_OK. Every validator must lead again and
+     * again, and the answers must be those of all other replicas: else the chain stops. Any other
+     * result, and an index that no validator has, halt the replica, before it says anything that
+     * depends on it. NULL: the library's own.
+     */
+    int32_t (*view_leader)(void *userdata,
+                           const hotstuff_validator_set *validators,
+                           uint64_t cur_view,
+                           size_t *leader_index);
+} hotstuff_pacemaker_callbacks;
+
+/**
+ * Zeroes a table and notes its size. Call it before you fill the table. [any]
+ *
+ * @param table        the table
+ * @param struct_size  `sizeof *table`
+ */
+HOTSTUFF_API
+void hotstuff_pacemaker_callbacks_init(hotstuff_pacemaker_callbacks *table,
+                                       size_t struct_size);
 
 /* ======================================================================================= blocks */
 
@@ -749,6 +892,43 @@ hotstuff_status hotstuff_block_tree_commit_qc_of(const hotstuff_block_tree *tree
                                                  hotstuff_buffer **out);
 
 /**
+ * The proof that a block is committed, for whoever knows the validators of its epoch and nothing
+ * else: see hotstuff_verify_commit_proof(). [any]
+ *
+ * @param tree  the snapshot
+ * @param hash  the block's hash
+ * @param out   receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL       an argument is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  no such block is committed here, or its certificates are not here
+ *                               yet: ask again after the next commit
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_commit_proof(const hotstuff_block_tree *tree,
+                                                 const hotstuff_hash *hash,
+                                                 hotstuff_buffer **out);
+
+/**
+ * The proof of who validates after an epoch, for whoever knows the validators of that epoch and
+ * nothing else: see hotstuff_verify_epoch_proof(). Such proofs are kept for ever. [any]
+ *
+ * @param tree   the snapshot
+ * @param epoch  from 0, the genesis's, to the one before the current
+ * @param out    receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_NOT_FOUND  that epoch has not ended
+ * @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_epoch_proof(const hotstuff_block_tree *tree,
+                                                uint64_t epoch,
+                                                hotstuff_buffer **out);
+
+/**
  * Committed blocks from a height upward. The iterator holds the snapshot: it may outlive
  * hotstuff_block_tree_free(), and the pages stay pinned until it is freed. [any]
  *
@@ -976,6 +1156,27 @@ hotstuff_status hotstuff_config_set_keypair(hotstuff_config *cfg,
                                             const hotstuff_keypair *key);
 
 /**
+ * Who signs for the replica, in place of a key pair: where the key is not in this process. Of this
+ * and hotstuff_config_set_keypair() the later call stands. On ::HOTSTUFF_OK the library has taken
+ * over userdata: destroy() is called when the config, or its next key or signer, and all replicas
+ * opened with this one have let go of it. The transport's key is another matter: see
+ * hotstuff_tcp_config_set_peer_key(). [serial]
+ *
+ * @param cfg    the config
+ * @param key    the public key of the validator that it signs for
+ * @param table  the table; copied
+ * @retval HOTSTUFF_E_NULL              an argument or sign() is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+ *                                      know
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_signer(hotstuff_config *cfg,
+                                           const hotstuff_validator_address *key,
+                                           const hotstuff_signer_callbacks *table);
+
+/**
  * Where the replica keeps its block tree and its voting record. Required. The directory is locked
  * while a replica has it open. Losing or restoring an old copy of it may make a validator vote
  * twice: treat it like the key. [serial]
@@ -1048,6 +1249,24 @@ HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_config_set_view_timeout_ms(hotstuff_config *cfg,
                                                     uint32_t initial_ms,
                                                     uint32_t max_ms);
+
+/**
+ * Replaces the pacemaker: how long views last, and who leads them. The whole chain must have the
+ * same view_leader(). On ::HOTSTUFF_OK the library has taken over userdata: destroy() is called
+ * when the config, or its next pacemaker, and all replicas opened with this one have let go of
+ * it. [serial]
+ *
+ * @param cfg    the config
+ * @param table  the table; copied
+ * @retval HOTSTUFF_E_NULL              `cfg` or `table` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+ * @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+ *                                      know
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_config_set_pacemaker(hotstuff_config *cfg,
+                                              const hotstuff_pacemaker_callbacks *table);
 
 /**
  * To whom votes go. May differ between replicas. Default: ::HOTSTUFF_VOTE_TO_AUTO. [serial]
@@ -1271,6 +1490,16 @@ void hotstuff_propose_block_request_prev_block(const hotstuff_propose_block_requ
                                                hotstuff_hash *out);
 
 /**
+ * How long it is until this replica gives the view up, in milliseconds, as of the call of
+ * propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
+ * just before is late for the others; half of it is a good plan. [any]
+ *
+ * @param request  the request
+ */
+HOTSTUFF_API
+uint32_t hotstuff_propose_block_request_budget_ms(const hotstuff_propose_block_request *request);
+
+/**
  * The chain, with the state as of the block to build on. Borrowed: valid during the callback. NULL
  * for NULL. [any]
  *
@@ -1481,6 +1710,24 @@ hotstuff_status hotstuff_tcp_config_add_peer(hotstuff_tcp_config *cfg,
                                              const char *addr);
 
 /**
+ * Under which key a peer is met, if it is not its validator's own: where that is in a security
+ * module (hotstuff_config_set_signer()), the peer gives hotstuff_network_tcp() a key pair of its
+ * own for the transport, and all others name the public half here. It speaks for nobody in the
+ * protocol: what is signed there is signed by the validator's key. Of two calls for one peer the
+ * later stands. [serial]
+ *
+ * @param cfg   the config
+ * @param peer  the validator
+ * @param key   the public key that it proves
+ * @retval HOTSTUFF_E_NULL  an argument is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_tcp_config_set_peer_key(hotstuff_tcp_config *cfg,
+                                                 const hotstuff_validator_address *peer,
+                                                 const hotstuff_validator_address *key);
+
+/**
  * How many connections of unknown keys are let in: replicas that follow the chain without being
  * validators. Default 0: none. [serial]
  *
@@ -1536,13 +1783,14 @@ HOTSTUFF_API void hotstuff_tcp_config_free(hotstuff_tcp_config *cfg);
  * that has taken it starts. [any]
  *
  * @param cfg  the config; copied
- * @param key  the key that this end proves: the validator's own; copied
+ * @param key  the key that this end proves: the validator's own, or the one that the others have
+ *             been told by hotstuff_tcp_config_set_peer_key(); copied
  * @param out  receives the network: yours, until hotstuff_replica_open() takes it
  * @param err  receives a described error, yours; may be NULL
  * @retval HOTSTUFF_E_NULL              `cfg`, `key` or `out` is NULL
  * @retval HOTSTUFF_E_IO                the address to listen on cannot be had
- * @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or
- *                                      a limit does not fit the others
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, two peers have one key, a peer
+ *                                      has this end's, or a limit does not fit the others
  */
 HOTSTUFF_API
 HOTSTUFF_NODISCARD
@@ -1780,6 +2028,159 @@ HOTSTUFF_API
 void hotstuff_event_callbacks_init(hotstuff_event_callbacks *table,
                                    size_t struct_size);
 
+/* ========================================================== proofs: verifying without a replica */
+
+/**
+ * Phase of a quorum certificate: of a block that does not update the validators.
+ */
+#define HOTSTUFF_PHASE_GENERIC 0
+
+/**
+ * Phase of a quorum certificate: the first of a block that updates the validators.
+ */
+#define HOTSTUFF_PHASE_PREPARE 1
+
+/**
+ * Phase of a quorum certificate: the second; there is none under the two-chain commit rule.
+ */
+#define HOTSTUFF_PHASE_PRECOMMIT 2
+
+/**
+ * Phase of a quorum certificate: the last, which commits the block and ends its epoch.
+ */
+#define HOTSTUFF_PHASE_COMMIT 3
+
+/**
+ * What a quorum certificate says.
+ */
+typedef struct hotstuff_qc_info {
+    /**
+     * Set by hotstuff_qc_info_init().
+     */
+    size_t struct_size;
+    /**
+     * The epoch, whose validators have signed it.
+     */
+    uint64_t epoch;
+    /**
+     * The view of the epoch in which they have.
+     */
+    uint64_t view;
+    /**
+     * The power of those who have signed, together; 0 for the certificate of the genesis.
+     */
+    uint64_t signed_power;
+    /**
+     * One of the HOTSTUFF_PHASE_ numbers.
+     */
+    uint32_t phase;
+    /**
+     * How many have signed.
+     */
+    uint32_t signer_count;
+    /**
+     * What they have signed for; the genesis hash in the certificate of the genesis.
+     */
+    hotstuff_hash block;
+} hotstuff_qc_info;
+
+/**
+ * Zeroes a struct and notes its size. Call it before the struct is filled. [any]
+ *
+ * @param info         the struct
+ * @param struct_size  `sizeof *info`
+ */
+HOTSTUFF_API void hotstuff_qc_info_init(hotstuff_qc_info *info, size_t struct_size);
+
+/**
+ * Checks a quorum certificate: that validators of `trusted` with more than two thirds of its power
+ * have signed it, on this chain, in its epoch. It needs no replica and no chain, and believes
+ * nothing. A certificate alone commits no block, unless its phase is ::HOTSTUFF_PHASE_COMMIT; see
+ * hotstuff_verify_commit_proof(). [any]
+ *
+ * @param genesis  the chain's genesis hash; see hotstuff_config_genesis_hash()
+ * @param trusted  the validators of the certificate's epoch
+ * @param qc       the canonical bytes, from anywhere; see hotstuff_block_tree_highest_qc()
+ * @param len      how many; at most 128 KiB
+ * @param info     initialised by hotstuff_qc_info_init(); receives what it says; may be NULL
+ * @retval HOTSTUFF_E_NULL              `genesis`, `trusted` or `qc` is NULL
+ * @retval HOTSTUFF_E_DECODE            the bytes are no certificate
+ * @retval HOTSTUFF_E_TOO_LARGE         no certificate is so large
+ * @retval HOTSTUFF_E_NOT_FOUND         it is of another epoch than `trusted`
+ * @retval HOTSTUFF_E_NO_QUORUM         those who have signed it are no quorum
+ * @retval HOTSTUFF_E_BAD_SIGNATURE     a signature does not verify, or not on this chain
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  it has not one place for each validator of `trusted`, or
+ *                                      is of view 0 and not the genesis's, or `trusted` is empty,
+ *                                      or `info` was not initialised
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_verify_qc(const hotstuff_hash *genesis,
+                                   const hotstuff_validator_set *trusted,
+                                   const uint8_t *qc,
+                                   size_t len,
+                                   hotstuff_qc_info *info);
+
+/**
+ * Checks that a block is committed: that the validators of `trusted` have made it final. All
+ * blocks below it are then committed too. It needs no replica and no chain, and believes nothing
+ * but that less than a third of the power of `trusted` is dishonest. Of a block that is carried
+ * beside the proof, take the hash from hotstuff_block_decode() and hotstuff_block_hash(): it
+ * covers height, view, parent, data and updates. [any]
+ *
+ * @param genesis  the chain's genesis hash; see hotstuff_config_genesis_hash()
+ * @param trusted  the validators of the block's epoch
+ * @param block    the block's hash
+ * @param proof    the canonical bytes, from anywhere; see hotstuff_block_tree_commit_proof()
+ * @param len      how many; at most 16 MiB
+ * @param info     initialised by hotstuff_qc_info_init(); receives what the proof's last
+ *                 certificate says, which is of this block or of one above it; may be NULL
+ * @retval HOTSTUFF_E_NULL              `genesis`, `trusted`, `block` or `proof` is NULL
+ * @retval HOTSTUFF_E_DECODE            the bytes are no proof
+ * @retval HOTSTUFF_E_TOO_LARGE         no proof is so large
+ * @retval HOTSTUFF_E_NOT_FOUND         it is of another epoch than `trusted`
+ * @retval HOTSTUFF_E_NO_QUORUM         those who have signed it are no quorum
+ * @retval HOTSTUFF_E_BAD_SIGNATURE     a signature does not verify, or not on this chain
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  it proves something else: another block, or nothing; or
+ *                                      `trusted` is empty, or `info` was not initialised
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_verify_commit_proof(const hotstuff_hash *genesis,
+                                             const hotstuff_validator_set *trusted,
+                                             const hotstuff_hash *block,
+                                             const uint8_t *proof,
+                                             size_t len,
+                                             hotstuff_qc_info *info);
+
+/**
+ * Checks who validates in the next epoch: that the validators of `trusted` have committed a block
+ * that updates them. Call it in a loop, from the genesis validators or any others that you trust,
+ * to follow the chain over as many epochs as you like, with no replica and no disk. [any]
+ *
+ * @param genesis  the chain's genesis hash; see hotstuff_config_genesis_hash()
+ * @param trusted  the validators of the epoch that ends; see hotstuff_validator_set_epoch()
+ * @param proof    the canonical bytes, from anywhere; see hotstuff_block_tree_epoch_proof()
+ * @param len      how many; at most 512 KiB
+ * @param next     receives the validators of the next epoch: yours, free them with
+ *                 hotstuff_validator_set_free()
+ * @retval HOTSTUFF_E_NULL              an argument is NULL
+ * @retval HOTSTUFF_E_DECODE            the bytes are no proof
+ * @retval HOTSTUFF_E_TOO_LARGE         no proof is so large
+ * @retval HOTSTUFF_E_NOT_FOUND         it is of another epoch than `trusted`
+ * @retval HOTSTUFF_E_NO_QUORUM         those who have signed it are no quorum
+ * @retval HOTSTUFF_E_BAD_SIGNATURE     a signature does not verify, or not on this chain
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  it does not prove that the epoch has ended, or `trusted` is
+ *                                      empty
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_verify_epoch_proof(const hotstuff_hash *genesis,
+                                            const hotstuff_validator_set *trusted,
+                                            const uint8_t *proof,
+                                            size_t len,
+                                            hotstuff_validator_set **next);
+
 /* ===================================================================================== evidence */
 
 /**
@@ -1877,26 +2278,27 @@ hotstuff_status hotstuff_evidence_read(const uint8_t *evidence,
                                        hotstuff_evidence_info *out);
 
 /**
- * Checks that a piece of evidence convicts its accused: that the accused belongs to `validators`,
+ * Checks that a piece of evidence convicts its accused: that the accused belongs to `trusted`,
  * and has signed, on this chain, two statements that no honest validator signs both of. It needs
  * no replica and no chain, and believes nothing. [any]
  *
- * @param genesis     the chain's genesis hash
- * @param validators  the validators of the evidence's epoch; see hotstuff_evidence_read()
- * @param evidence    the bytes, from anywhere
- * @param len         how many
- * @param offender    receives who is convicted; may be NULL
- * @retval HOTSTUFF_E_NULL              `genesis`, `validators` or `evidence` is NULL
+ * @param genesis   the chain's genesis hash; see hotstuff_config_genesis_hash()
+ * @param trusted   the validators of the evidence's epoch; see hotstuff_evidence_read()
+ * @param evidence  the bytes, from anywhere
+ * @param len       how many
+ * @param offender  receives who is convicted; may be NULL
+ * @retval HOTSTUFF_E_NULL              `genesis`, `trusted` or `evidence` is NULL
  * @retval HOTSTUFF_E_DECODE            the bytes are no evidence
  * @retval HOTSTUFF_E_TOO_LARGE         no evidence is so large
- * @retval HOTSTUFF_E_NOT_FOUND         the accused is not in `validators`
+ * @retval HOTSTUFF_E_NOT_FOUND         it is of another epoch than `trusted`, or the accused is
+ *                                      not in `trusted`
  * @retval HOTSTUFF_E_BAD_SIGNATURE     the accused has not signed both statements on this chain
- * @retval HOTSTUFF_E_INVALID_ARGUMENT  an honest validator may sign both, or `validators` is empty
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  an honest validator may sign both, or `trusted` is empty
  */
 HOTSTUFF_API
 HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_verify_evidence(const hotstuff_hash *genesis,
-                                         const hotstuff_validator_set *validators,
+                                         const hotstuff_validator_set *trusted,
                                          const uint8_t *evidence,
                                          size_t len,
                                          hotstuff_validator_address *offender);
@@ -1961,7 +2363,8 @@ typedef struct hotstuff_replica_info {
 } hotstuff_replica_info;
 
 /**
- * Counters since the replica was opened. They only rise, but for the first two.
+ * Counters since the replica was opened. They only rise, but for the view, which begins
+ * anew in each epoch.
  */
 typedef struct hotstuff_metrics {
     /**
@@ -1969,7 +2372,11 @@ typedef struct hotstuff_metrics {
      */
     size_t struct_size;
     /**
-     * The view it is in.
+     * The epoch it is in: the reign of a validator set.
+     */
+    uint64_t epoch;
+    /**
+     * The view of the epoch that it is in.
      */
     uint64_t current_view;
     /**
@@ -2131,7 +2538,8 @@ hotstuff_status hotstuff_replica_stop(hotstuff_replica *replica,
 
 /**
  * Stops the replica, however long it takes, closes its data directory, and frees it; at last it
- * calls destroy() of the app, the events and the network, in this order. Snapshots stay, and keep
+ * calls destroy() of the app, the events and the network, in this order, and of the pacemaker and
+ * the signer unless the config or another replica still has them. Snapshots stay, and keep
  * the directory open until they are freed. In a callback of this replica it returns at once, and
  * all this happens when that callback has returned. No other call on it may be running, and none
  * may follow. [any]
@@ -2238,7 +2646,7 @@ hotstuff_status hotstuff_replica_wait_committed(const hotstuff_replica *replica,
  * Waits until the replica is stopped by hotstuff_replica_stop(), or has stopped itself because it
  * cannot go on safely, as when its disk is full. On a replica that has halted, only this function,
  * hotstuff_replica_snapshot(), hotstuff_replica_get_info(), hotstuff_replica_metrics(),
- * hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
+ * hotstuff_replica_metrics_text(), hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
  *
  * @param replica     the replica
  * @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
@@ -2279,6 +2687,21 @@ HOTSTUFF_API
 HOTSTUFF_NODISCARD
 hotstuff_status hotstuff_replica_metrics(const hotstuff_replica *replica,
                                          hotstuff_metrics *out);
+
+/**
+ * The counters, and where the replica is, as text for Prometheus: exposition format 0.0.4, UTF-8,
+ * to be served as `text/plain; version=0.0.4`. The names of a release stay in the next. [any],
+ * also in callbacks
+ *
+ * @param replica  the replica
+ * @param out      receives the text, not terminated by NUL: yours, free it with
+ *                 hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL  `replica` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_replica_metrics_text(const hotstuff_replica *replica,
+                                              hotstuff_buffer **out);
 
 /* =================================================================================== the logger */
 

@@ -4,7 +4,9 @@
 //! its own, one call at a time; a slow answer costs the view, never the replica.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::proof::{CommitProof, EpochProof};
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, QuorumCertificate, StateUpdates, ValidatorSet,
     ValidatorSetUpdates, ViewNumber,
@@ -24,6 +26,9 @@ pub struct ProposeBlockRequest<'a> {
     pub cur_view: ViewNumber,
     /// The block to build on; the genesis hash for the first.
     pub prev_block: BlockHash,
+    /// How long it is until this replica gives the view up: an answer that comes later is not used.
+    /// A hint: the others' timers began at other times, and a block needs time to travel.
+    pub budget: Duration,
     /// The state as of `prev_block`.
     pub block_tree: &'a dyn BlockTreeSnapshot,
 }
@@ -93,6 +98,8 @@ pub trait BlockTreeSnapshot {
     fn committed_height(&self) -> Result<BlockHeight, ReadError>;
     /// The certificate of highest rank.
     fn highest_qc(&self) -> Result<QuorumCertificate, ReadError>;
+    /// The current epoch.
+    fn epoch(&self) -> Result<Epoch, ReadError>;
     /// The validators of the current epoch.
     fn validator_set(&self) -> Result<ValidatorSet, ReadError>;
     /// The validators of `epoch`, if it has begun.
@@ -100,4 +107,10 @@ pub trait BlockTreeSnapshot {
     /// The certificate that ended the epoch before `epoch`: who has that epoch's validators can
     /// verify those of this one with it. None for epoch 0, and if it has not begun.
     fn commit_qc_of(&self, epoch: Epoch) -> Result<Option<QuorumCertificate>, ReadError>;
+    /// The proof that a block is committed, for those who know the validators of its epoch. None if
+    /// it is not, or if its certificates are not here yet: the next commit brings others.
+    fn commit_proof(&self, hash: &BlockHash) -> Result<Option<CommitProof>, ReadError>;
+    /// The proof of who validates after `epoch`, for those who know who does in it. None if it has
+    /// not ended.
+    fn epoch_proof(&self, epoch: Epoch) -> Result<Option<EpochProof>, ReadError>;
 }

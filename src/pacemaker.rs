@@ -18,6 +18,12 @@ pub trait Pacemaker: Send + Sync {
 
     /// The one validator that may propose in `cur_view`.
     fn view_leader(&self, validator_set: &ValidatorSet, cur_view: ViewNumber) -> ValidatorAddress;
+
+    /// Why its answers are none, once one of them was not: the replica says nothing that depends on
+    /// them, and halts. A pacemaker that is a function has no reason to.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The pacemaker that comes with the library: exponential back-off, round robin.

@@ -19,6 +19,7 @@ use hotstuff::types::{
     codec, BlockHash, BlockHeight, Epoch, GenesisHash, KeyPair, Phase, Statement, ValidatorAddress,
     ViewNumber, VoteStatement,
 };
+use tempfile::TempDir;
 
 fn is_send_and_sync<T: Send + Sync>() {}
 
@@ -143,21 +144,46 @@ fn all_stop_and_go_on_from_disk() {
     cluster.check_agreement();
 }
 
-#[test]
-fn a_listener_follows() {
-    let cluster = Cluster::new(4).start_all();
-    let directory = tempfile::TempDir::new().unwrap();
+/// A replica of no validator, with the configuration of the first one.
+fn start_listener(cluster: &Cluster, directory: &TempDir, interval: Duration) -> Replica {
     let mut config = cluster.config(0);
     config.signer = None;
     config.storage.data_dir = directory.path().join("chain");
-    config.sync.interval = Duration::from_millis(100);
-    let port = cluster.hub.port(ValidatorAddress([9; 32]));
+    config.sync.interval = interval;
+    let port = cluster.hub.port(LISTENER);
     let listener = Replica::open(config, Box::new(cluster::Counter::default()), port).unwrap();
     listener.start().unwrap();
+    listener
+}
+
+const LISTENER: ValidatorAddress = ValidatorAddress([9; 32]);
+
+#[test]
+fn a_listener_follows() {
+    let cluster = Cluster::new(4).start_all();
+    let directory = TempDir::new().unwrap();
+    let listener = start_listener(&cluster, &directory, Duration::from_millis(100));
     cluster.give_work(0, 30);
     await_count(&listener, 30);
     assert!(!listener.info().is_validator);
     assert_eq!(listener.metrics().votes, 0);
+}
+
+/// Nobody misses a listener, and a busy chain sends it nothing but proposals, far ahead of it.
+#[test]
+fn a_listener_that_was_cut_off_finds_back_without_asking_by_the_clock() {
+    let cluster = Cluster::new(4).start_all();
+    let directory = TempDir::new().unwrap();
+    let listener = start_listener(&cluster, &directory, Duration::from_secs(600));
+    cluster.give_work(0, 5);
+    await_count(&listener, 5);
+    cluster.hub.cut_off(Some(LISTENER));
+    cluster.give_work(0, 100);
+    cluster.await_count(105);
+    (0..4).for_each(|i| cluster.give_work(i, 1_000_000)); // they have no idle view from now on
+    await_count(cluster.replica(0), 150);
+    cluster.hub.cut_off(None);
+    await_count(&listener, 300);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
 # to install.
-#   tests/setup.sh demo      a C compiler, make's friends, Python
-#   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh demo      compilers for C and C++, make's friends, Python
+#   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
+#   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
+#   tests/setup.sh docs      doxygen
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
 
@@ -14,13 +16,25 @@ need() { # need COMMAND PACKAGE
 }
 
 need cc gcc
+need g++ g++
 need ar binutils
 need python3 python3
 if [ "$purpose" = test ]; then
-    need g++ g++
     need gcc gcc
     need clang clang
     need valgrind valgrind
+    need ip iproute2
+    need go golang-go
+fi
+if [ "$purpose" = package ]; then
+    need make make
+    need cmake cmake
+    need pkg-config pkg-config
+    need abidw abigail-tools
+    need dpkg-deb dpkg
+fi
+if [ "$purpose" = docs ]; then
+    need doxygen doxygen
 fi
 
 if [ -n "$missing" ]; then

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("types", 0),
     ("messages", 1),
     ("evidence", 1),
+    ("proof", 1),
     ("app", 2),
     ("network", 2),
     ("pacemaker", 2),

@@ -1,21 +1,16 @@
 /*
- * app.c - batches from the pool become blocks; blocks become updates.
+ * app.c - what the library asks, answered by blocks.c.
  * SPDX-License-Identifier: Apache-2.0
- *
- * Both roads run the same execution on the same parent, and the proposer writes the resulting state
- * hash into the block: replicas that would compute different states find out before they vote.
- *
- * A block is invalid if it breaks the form, the limits, or the promise that each command in it is
- * applied by it. So "never twice" is a rule of the chain, and needs no trust in leaders.
  */
 #include "app.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "log.h"
-#include "store.h"
 
 struct app {
     struct pool *pool;
@@ -87,40 +82,6 @@ static void ask_again(const struct app *a) {
         log_line(HOTSTUFF_LOG_WARN, "kv", "notify: %s", hotstuff_status_message(status));
 }
 
-struct gathering {
-    struct app *app;
-    struct batch batch;
-    bool more;   /* a new command is left for the next block */
-    bool failed;
-};
-
-/* One waiting command: into the batch if it is new on this branch. Those that a block between the
- * committed state and the parent holds are DUPLICATE here; those for which the time has not come,
- * or is over, are left to the follower and to their deadlines. */
-static bool gather(void *context, const struct command *waiting) {
-    struct gathering *g = context;
-    struct command c = *waiting;
-    if (!batch_has_room(&g->batch, &c)) {
-        g->more = true;
-        return false; /* not the next smaller one: commands of a session keep their order */
-    }
-    uint64_t session = 0;
-    switch (execution_apply(g->app->execution, &c, &session)) {
-    case OUTCOME_APPLIED:
-        if (c.kind == COMMAND_OPEN) c.sequence = session;
-        batch_append(&g->batch, &c);
-        return true;
-    case OUTCOME_FULL: g->more = true; return false;
-    case OUTCOME_FAILED: g->failed = true; return false;
-    case OUTCOME_DUPLICATE:
-    case OUTCOME_STALE:
-    case OUTCOME_EXPIRED:
-    case OUTCOME_REFUSED:
-    case OUTCOME_UNKNOWN: return true;
-    }
-    return true;
-}
-
 static int32_t propose_block(void *userdata, const hotstuff_propose_block_request *request,
                              hotstuff_updates *out) {
     struct app *a = userdata;
@@ -132,66 +93,33 @@ static int32_t propose_block(void *userdata, const hotstuff_propose_block_reques
         ask_again(a);
         return HOTSTUFF_PROPOSE_DEFER;
     }
-    if (status == HOTSTUFF_OK) status = execution_begin(a->execution, tree, height + 1);
-    if (status != HOTSTUFF_OK) return failed("propose: reading the parent's state", status);
+    if (status != HOTSTUFF_OK) return failed("propose: reading the parent", status);
 
-    struct gathering g = {.app = a};
-    batch_begin(&g.batch, a->block, a->block_bytes_max, a->block_commands_max);
-    pool_walk(a->pool, gather, &g);
-    if (g.failed) return failed("propose: executing", execution_error(a->execution));
-    if (g.batch.count == 0) return HOTSTUFF_PROPOSE_DEFER;
-
-    digest state_hash;
-    status = execution_finish(a->execution, out, &state_hash);
-    if (status != HOTSTUFF_OK) return failed("propose: writing updates", status);
-    batch_finish(&g.batch, &state_hash);
-    status = hotstuff_updates_set_data(out, g.batch.data, g.batch.len);
-    if (status != HOTSTUFF_OK) return failed("propose: writing data", status);
-    if (g.more) ask_again(a);
+    struct batch batch;
+    bool more;
+    batch_begin(&batch, a->block, a->block_bytes_max, a->block_commands_max);
+    status = block_make(a->execution, a->pool, tree, height + 1, &batch, &more, out);
+    if (status != HOTSTUFF_OK) return failed("propose", status);
+    if (batch.count == 0) return HOTSTUFF_PROPOSE_DEFER;
+    if (more) ask_again(a);
     return HOTSTUFF_OK;
 }
 
 /* ---- everybody else's turn ------------------------------------------------------------------ */
 
-static int32_t invalid(struct app *a, uint64_t height, const char *why) {
-    atomic_fetch_add(&a->refused, 1);
-    log_line(HOTSTUFF_LOG_WARN, "kv", "block %llu is invalid: %s", (unsigned long long)height, why);
-    return HOTSTUFF_BLOCK_INVALID;
-}
-
 static int32_t validate_block(void *userdata, const hotstuff_validate_block_request *request,
                               hotstuff_updates *out) {
     struct app *a = userdata;
     const hotstuff_block *block = hotstuff_validate_block_request_proposed_block(request);
-    const uint64_t height = hotstuff_block_height(block);
-    hotstuff_bytes data;
-    hotstuff_block_data(block, &data);
-
-    struct batch_reader reader;
-    if (!batch_open(&reader, data.data, data.len)) return invalid(a, height, "no batch header");
-    hotstuff_status status = execution_begin(
-        a->execution, hotstuff_validate_block_request_block_tree(request), height);
-    if (status != HOTSTUFF_OK) return failed("validate: reading the parent's state", status);
-
-    struct command c;
-    int more;
-    while ((more = batch_next(&reader, &c)) == 1) {
-        uint64_t session = 0;
-        enum outcome outcome = execution_apply(a->execution, &c, &session);
-        if (outcome == OUTCOME_FAILED)
-            return failed("validate: executing", execution_error(a->execution));
-        if (outcome != OUTCOME_APPLIED) return invalid(a, height, "a command that cannot be applied");
-        if (c.kind == COMMAND_OPEN && c.sequence != session)
-            return invalid(a, height, "a session with the wrong number");
-    }
-    if (more < 0) return invalid(a, height, "a malformed command, or bytes after the last");
-
-    digest state_hash;
-    status = execution_finish(a->execution, out, &state_hash);
-    if (status != HOTSTUFF_OK) return failed("validate: writing updates", status);
-    if (state_hash.low != reader.state_hash.low || state_hash.high != reader.state_hash.high)
-        return invalid(a, height, "its state hash is not the one computed here");
-    return HOTSTUFF_BLOCK_VALID;
+    const char *why;
+    hotstuff_status status = block_judge(
+        a->execution, block, hotstuff_validate_block_request_block_tree(request), &why, out);
+    if (status != HOTSTUFF_OK) return failed("validate", status);
+    if (why == NULL) return HOTSTUFF_BLOCK_VALID;
+    atomic_fetch_add(&a->refused, 1);
+    log_line(HOTSTUFF_LOG_WARN, "kv", "block %" PRIu64 " is invalid: %s",
+             hotstuff_block_height(block), why);
+    return HOTSTUFF_BLOCK_INVALID;
 }
 
 void app_callbacks(struct app *a, hotstuff_app_callbacks *out) {

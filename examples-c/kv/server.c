@@ -884,9 +884,9 @@ static void one_pass(struct server *s) {
     notify_if_due(s, now_ms);
 }
 
-void server_run(struct server *s, hotstuff_replica *replica, const atomic_int *stop) {
+void server_run(struct server *s, hotstuff_replica *replica, int (*stop)(void)) {
     s->replica = replica;
-    while (atomic_load(stop) == 0) one_pass(s);
+    while (stop() == 0) one_pass(s);
     pool_expire(s->pool, INT64_MAX, VERDICT_STOPPED);
     deliver_all(s);
     for (size_t i = 0; i < s->count; i++) {

@@ -34,7 +34,6 @@
 #define KV_SERVER_H
 
 #include <hotstuff.h>
-#include <stdatomic.h>
 
 #include "app.h"
 #include "config.h"
@@ -45,8 +44,9 @@ struct server;
  *  everything is borrowed. NULL: the reason is logged. */
 struct server *server_new(const struct config *config, struct pool *pool, const struct app *app,
                           int wake_fd);
-/** Serves until *stop is not 0 (set it, then write to the pipe that `wake_fd` reads). Answers what it can, closes. */
-void server_run(struct server *s, hotstuff_replica *replica, const atomic_int *stop);
+/** Serves until stop() is not 0 (first that, then a byte in the pipe that `wake_fd` reads). Answers
+ *  what it can, closes. */
+void server_run(struct server *s, hotstuff_replica *replica, int (*stop)(void));
 /** "127.0.0.1:7000", borrowed. */
 const char *server_address(const struct server *s);
 void server_free(struct server *s);

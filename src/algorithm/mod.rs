@@ -152,13 +152,19 @@
 //!    all hold the TC, and are in v+1 within d of each other: 2w + 4d.
 //! 3. A view of a correct leader whose waits are above 4d is certified within 2d: its leader holds
 //!    a QC or TC of the view before and the highest QC of a quorum, so all correct replicas may
-//!    vote, and do; last votes certify it even if the next leader is dead. Three such views in a
-//!    row commit: 2w + 10d. If a faulty leader is met on the way, its view costs one wait more.
+//!    vote, and do. Three such views in a row commit: 2w + 10d.
+//! 4. The view of a dead leader costs its wait and 2d, and with [`VoteTo::NextLeader`] so does the
+//!    view before it, whose votes went to the dead one: the last votes certify that. The view after
+//!    v may wait 2w, and each further one without a certificate twice the one before, up to the
+//!    cap; once a view is certified, only the views since the last commit count, in a rotation for
+//!    2w at most.
 //!
 //! So after healing every correct replica commits within 3 current time-outs plus 10 message
-//! delays, if at most one of the views until three (two, with `TwoChain`) correct leaders in a row
-//! is lost; each further one costs its wait and 2d. With equal powers, n >= 4 and one faulty
-//! leader the three follow at once; for other powers the draw of the leaders decides
+//! delays, if the three (two, with `TwoChain`) leaders after v are correct. Each dead one on the
+//! way adds its wait and 2d, and each view certified before it 2d: only time tells the dead from
+//! the slow. With equal powers the 2f + 1 correct leaders of 3f + 1 stand in f gaps, so in every
+//! rotation three of them follow each other, and at most f views are lost on the way: with n = 4,
+//! one dead and votes to all, 4w + 16d. For other powers the draw of the leaders decides
 //! (`pacemaker.rs`). If w is below 4d it doubles with each rotation without a commit, until its
 //! cap. A change of the set needs the same three views; its new leader holds the Commit QC a delay
 //! later, and asks for B in a round trip if it lacks it.

@@ -68,7 +68,12 @@ impl Algorithm {
 
     pub(super) fn propose_deadline(&self) -> Time {
         match self.proposing {
-            Proposing::Deferred { until } if self.tree.knows(&self.highest_qc.block_hash) => until,
+            // Whoever has become silent in the meantime proposes no more: the time would not move.
+            Proposing::Deferred { until }
+                if self.is_validator() && self.tree.knows(&self.highest_qc.block_hash) =>
+            {
+                until
+            }
             _ => Time::NEVER,
         }
     }
@@ -83,6 +88,7 @@ impl Algorithm {
         self.effects.push(Effect::ProposeBlock {
             cur_view: self.view,
             prev_block: self.highest_qc.block_hash,
+            until: self.timer,
         });
     }
 

@@ -148,6 +148,8 @@ pub enum Effect {
     ProposeBlock {
         cur_view: ViewNumber,
         prev_block: BlockHash,
+        /// When the view runs out, as things stand.
+        until: Time,
     },
     /// Answered by [`Input::BlockValidated`].
     ValidateBlock {

@@ -11,6 +11,7 @@ use std::fmt;
 use crate::messages::{
     Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
+use crate::proof::{quorum_power, Unproven};
 use crate::types::{
     BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
     StatementDigest, TimeoutCertificate, ValidatorAddress, ValidatorSet,
@@ -72,6 +73,18 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::OtherEpoch => Refusal::UnknownEpoch,
+            Unproven::WrongSlots => Refusal::WrongSlots,
+            Unproven::NoQuorum => Refusal::NoQuorum,
+            Unproven::WrongSignature => Refusal::WrongSignature,
+            Unproven::SaysOther(_) => Refusal::Inconsistent,
+        }
+    }
+}
+
 /// Whether `signature` is `signer`'s over `digest`. Ed25519, but in simulations.
 pub type SignatureCheck = fn(&ValidatorAddress, &StatementDigest, &Signature) -> bool;
 
@@ -80,7 +93,8 @@ pub fn ed25519(signer: &ValidatorAddress, digest: &StatementDigest, signature: &
     signature.verifies(signer, digest)
 }
 
-type CachedSignature = (ValidatorAddress, StatementDigest, Signature);
+/// The digest first: it differs most, and so decides a comparison at once.
+type CachedSignature = (StatementDigest, ValidatorAddress, Signature);
 
 /// Signatures that have verified, bounded; the older half is forgotten when it is full.
 #[derive(Debug, Default)]
@@ -141,7 +155,7 @@ impl Verifier {
     /// Takes one's own vote for verified: its signature has just been made here.
     pub fn trust(&mut self, vote: &Vote) {
         let digest = vote.signed().digest(&self.genesis);
-        self.cache.insert((vote.voter, digest, vote.signature));
+        self.cache.insert((digest, vote.voter, vote.signature));
     }
 
     /// Judges a progress message.
@@ -356,28 +370,11 @@ impl Verifier {
             .validator_sets
             .get(&epoch)
             .ok_or(Refusal::UnknownEpoch)?;
-        if signatures.len() != set.len() {
-            return Err(Refusal::WrongSlots);
-        }
-        // The power is counted first: it is cheap, and spares the signatures of what has no quorum.
-        let signed = set
-            .members()
-            .iter()
-            .zip(signatures)
-            .filter(|(_, slot)| slot.is_some());
-        if !set.is_quorum(signed.map(|(member, _)| member.power).sum()) {
-            return Err(Refusal::NoQuorum);
-        }
-        for (member, slot) in set.members().iter().zip(signatures) {
-            let Some((statement, signature)) = slot else {
-                continue;
-            };
-            let digest = statement.digest(&self.genesis);
-            let key = (member.address, digest, *signature);
-            if !cached(&mut self.cache, self.check, key) {
-                return Err(Refusal::WrongSignature);
-            }
-        }
+        let (cache, check) = (&mut self.cache, self.check);
+        let verifies = |signer: &ValidatorAddress, digest: &StatementDigest, signature: &_| {
+            cached(cache, check, (*digest, *signer, *signature))
+        };
+        quorum_power(set, &self.genesis, signatures, verifies)?;
         Ok(())
     }
 
@@ -394,7 +391,7 @@ impl Verifier {
         if !set.contains(signer) {
             return Err(Refusal::NotAValidator);
         }
-        let key = (*signer, statement.digest(&self.genesis), *signature);
+        let key = (statement.digest(&self.genesis), *signer, *signature);
         if cached(&mut self.cache, self.check, key) {
             Ok(())
         } else {
@@ -407,7 +404,8 @@ fn cached(cache: &mut SignatureCache, check: SignatureCheck, key: CachedSignatur
     if cache.contains(&key) {
         return true;
     }
-    let valid = check(&key.0, &key.1, &key.2);
+    let (digest, signer, signature) = &key;
+    let valid = check(signer, digest, signature);
     if valid {
         cache.insert(key);
     }

@@ -23,6 +23,7 @@ mod directory;
 mod error;
 mod hashes;
 mod open;
+mod proofs;
 mod schema;
 mod snapshot;
 mod tables;

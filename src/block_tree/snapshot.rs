@@ -12,10 +12,12 @@ use lmdb::{RoTransaction, Transaction};
 use crate::algorithm::EpochRecord;
 use crate::app::{BlockTreeSnapshot, ReadError};
 use crate::evidence::Evidence;
+use crate::proof::{CommitProof, EpochProof};
 use crate::types::{
     Block, BlockHash, BlockHeight, Epoch, QuorumCertificate, StateUpdates, ValidatorSet,
 };
 
+use super::proofs;
 use super::schema::{BlockKey, Kind};
 use super::tables::{Found, Reads};
 use super::updates::{self, Updates};
@@ -191,6 +193,13 @@ impl BlockTreeSnapshot for Snapshot {
         self.read(|reads| reads.highest_qc())
     }
 
+    fn epoch(&self) -> Result<Epoch, ReadError> {
+        match &self.begun {
+            Some(begun) => Ok(begun.epoch),
+            None => self.read(|reads| reads.last_epoch()),
+        }
+    }
+
     fn validator_set(&self) -> Result<ValidatorSet, ReadError> {
         match &self.begun {
             Some(begun) => Ok(begun.validator_set.clone()),
@@ -206,6 +215,14 @@ impl BlockTreeSnapshot for Snapshot {
         Ok(self
             .epoch_record(epoch)?
             .and_then(|record| record.commit_qc))
+    }
+
+    fn commit_proof(&self, hash: &BlockHash) -> Result<Option<CommitProof>, ReadError> {
+        self.read(|reads| proofs::commit_proof(reads, hash))
+    }
+
+    fn epoch_proof(&self, epoch: Epoch) -> Result<Option<EpochProof>, ReadError> {
+        self.read(|reads| proofs::epoch_proof(reads, epoch))
     }
 }
 

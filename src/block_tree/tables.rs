@@ -244,7 +244,7 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
     }
 
     /// Epochs are numbered from 0 without a gap, so their count says which is the last.
-    fn last_epoch(&self) -> Read<Epoch> {
+    pub fn last_epoch(&self) -> Read<Epoch> {
         let stat = self.txn.stat(self.shared.tables.sets);
         let count = stat.map_err(|error| self.fail(error))?.entries() as u64;
         Ok(Epoch(count.saturating_sub(1)))

@@ -48,6 +48,7 @@ impl Noun for hotstuff_validate_block_request {
 pub(super) struct Propose {
     cur_view: u64,
     prev_block: hotstuff_hash,
+    budget_ms: u32,
     block_tree: LentTree,
 }
 
@@ -107,6 +108,19 @@ pub unsafe extern "C" fn hotstuff_propose_block_request_prev_block(
     if let Some(out) = unsafe { out.as_mut() } {
         *out = hash;
     }
+}
+
+/// How long it is until this replica gives the view up, in milliseconds, as of the call of
+/// propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
+/// just before is late for the others; half of it is a good plan. [any]
+///
+/// @param request  the request
+#[no_mangle]
+pub unsafe extern "C" fn hotstuff_propose_block_request_budget_ms(
+    request: *const hotstuff_propose_block_request,
+) -> u32 {
+    // SAFETY: the header's rules: NULL, or the request of a callback that runs.
+    enter_value(0, |call| Ok(unsafe { call.handle(request) }?.budget_ms))
 }
 
 /// The chain, with the state as of the block to build on. Borrowed: valid during the callback. NULL
@@ -303,6 +317,7 @@ impl App for CApp {
         let request = Handle::new::<hotstuff_propose_block_request>(Propose {
             cur_view: request.cur_view.0,
             prev_block: request.prev_block.into(),
+            budget_ms: u32::try_from(request.budget.as_millis()).unwrap_or(u32::MAX),
             // SAFETY: dropped at the end of this function, which `request` outlives.
             block_tree: unsafe { LentTree::new(request.block_tree) },
         });

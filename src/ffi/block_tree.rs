@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::block::NamedBlock;
 use super::entry::{enter, enter_quietly, failure, Call, Failure};
 use super::handle::{magic, take, Noun};
+use super::validator_set::Members;
 use super::*;
 use crate::app::{BlockTreeSnapshot, ReadError};
 use crate::block_tree::Snapshot;
@@ -275,9 +276,10 @@ pub unsafe extern "C" fn hotstuff_block_tree_validators(
     enter(|call| {
         // SAFETY: the header's rules: NULL, or a place for a pointer.
         let out = unsafe { call.out(out) }?;
+        let now = |tree: &dyn BlockTreeSnapshot| Ok((tree.epoch()?, tree.validator_set()?));
         // SAFETY: the header's rules: NULL, or a living tree.
-        let set = unsafe { read(call, tree, |tree| Ok(tree.validator_set()?)) }?;
-        out.give(Mutex::new(set.into()));
+        let (epoch, set) = unsafe { read(call, tree, now) }?;
+        out.give(Mutex::new(Members::of_epoch(epoch, &set)));
         Ok(())
     })
 }
@@ -303,7 +305,8 @@ pub unsafe extern "C" fn hotstuff_block_tree_validators_of(
         let out = unsafe { call.out(out) }?;
         // SAFETY: the header's rules: NULL, or a living tree.
         let set = unsafe { read(call, tree, |tree| Ok(tree.validator_set_of(Epoch(epoch))?)) }?;
-        out.give(Mutex::new(set.ok_or(HOTSTUFF_E_NOT_FOUND)?.into()));
+        let set = set.ok_or(HOTSTUFF_E_NOT_FOUND)?;
+        out.give(Mutex::new(Members::of_epoch(Epoch(epoch), &set)));
         Ok(())
     })
 }
@@ -331,6 +334,63 @@ pub unsafe extern "C" fn hotstuff_block_tree_commit_qc_of(
         // SAFETY: the header's rules: NULL, or a living tree.
         let qc = unsafe { read(call, tree, |tree| Ok(tree.commit_qc_of(Epoch(epoch))?)) }?;
         out.give(codec::encode(&qc.ok_or(HOTSTUFF_E_NOT_FOUND)?));
+        Ok(())
+    })
+}
+
+/// The proof that a block is committed, for whoever knows the validators of its epoch and nothing
+/// else: see hotstuff_verify_commit_proof(). [any]
+///
+/// @param tree  the snapshot
+/// @param hash  the block's hash
+/// @param out   receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+/// @retval HOTSTUFF_E_NULL       an argument is NULL
+/// @retval HOTSTUFF_E_NOT_FOUND  no such block is committed here, or its certificates are not here
+///                               yet: ask again after the next commit
+/// @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+/// @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_block_tree_commit_proof(
+    tree: *const hotstuff_block_tree,
+    hash: *const hotstuff_hash,
+    out: *mut *mut hotstuff_buffer,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a place for a pointer.
+        let out = unsafe { call.out(out) }?;
+        // SAFETY: the header's rules: NULL, or a hash.
+        let hash = BlockHash(unsafe { call.plain(hash) }?.bytes);
+        // SAFETY: the header's rules: NULL, or a living tree.
+        let proof = unsafe { read(call, tree, |tree| Ok(tree.commit_proof(&hash)?)) }?;
+        out.give(codec::encode(&proof.ok_or(HOTSTUFF_E_NOT_FOUND)?));
+        Ok(())
+    })
+}
+
+/// The proof of who validates after an epoch, for whoever knows the validators of that epoch and
+/// nothing else: see hotstuff_verify_epoch_proof(). Such proofs are kept for ever. [any]
+///
+/// @param tree   the snapshot
+/// @param epoch  from 0, the genesis's, to the one before the current
+/// @param out    receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+/// @retval HOTSTUFF_E_NULL       `tree` or `out` is NULL
+/// @retval HOTSTUFF_E_NOT_FOUND  that epoch has not ended
+/// @retval HOTSTUFF_E_STORAGE    the database failed; the logger has the text
+/// @retval HOTSTUFF_E_STATE      the tree was lent to a callback that has returned
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_block_tree_epoch_proof(
+    tree: *const hotstuff_block_tree,
+    epoch: u64,
+    out: *mut *mut hotstuff_buffer,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a place for a pointer.
+        let out = unsafe { call.out(out) }?;
+        // SAFETY: the header's rules: NULL, or a living tree.
+        let proof = unsafe { read(call, tree, |tree| Ok(tree.epoch_proof(Epoch(epoch))?)) }?;
+        out.give(codec::encode(&proof.ok_or(HOTSTUFF_E_NOT_FOUND)?));
         Ok(())
     })
 }

@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 
+use super::callback::Owner;
 use super::entry::{enter, enter_quietly, failure, Call, Failure};
 use super::handle::{magic, take, Noun};
+use super::pacemaker::{CPacemaker, PacemakerTable};
+use super::signer::{CSigner, SignerTable};
 use super::*;
-use crate::algorithm::{Limits, SyncConfig, VoteTo};
+use crate::algorithm::{Limits, Signer, SyncConfig, VoteTo};
 use crate::block_tree::{Durability, OpenOptions};
-use crate::pacemaker::DefaultPacemaker;
+use crate::pacemaker::{DefaultPacemaker, Pacemaker};
 use crate::replica::ReplicaConfig;
 use crate::types::limits::*;
-use crate::types::{ChainId, ChainParameters, CommitRule, Genesis, KeyPair, ValidatorSet};
+use crate::types::{
+    ChainId, ChainParameters, CommitRule, Genesis, KeyPair, ValidatorAddress, ValidatorSet,
+};
 
 /// Commit rule: three certificates in consecutive views commit a block (HotStuff). The default.
 pub const HOTSTUFF_COMMIT_RULE_THREE_CHAIN: u32 = 0;
@@ -49,18 +54,39 @@ impl Noun for hotstuff_config {
     type Value = Mutex<Settings>;
 }
 
+/// Who holds the key that a replica signs with.
+#[derive(Clone)]
+pub(super) enum Key {
+    Pair(Arc<KeyPair>),
+    Signer(Arc<SignerTable>),
+}
+
+/// What a config and the replicas that it has opened share: kept by each until it is freed.
+pub(super) type SharedTables = (Option<Arc<PacemakerTable>>, Option<Key>);
+
+impl Key {
+    /// The signer of one replica, and whom it speaks for.
+    fn signer(&self, owner: Owner) -> (ValidatorAddress, Arc<dyn Signer>) {
+        match self.clone() {
+            Key::Pair(pair) => (pair.address(), pair),
+            Key::Signer(shared) => (shared.address(), Arc::new(CSigner { shared, owner })),
+        }
+    }
+}
+
 /// What has been set so far.
 pub(super) struct Settings {
     pub(super) chain_id: Option<ChainId>,
     pub(super) validators: Option<ValidatorSet>,
     pub(super) app_state: BTreeMap<ByteBuf, ByteBuf>,
     pub(super) parameters: ChainParameters,
-    pub(super) key: Option<KeyPair>,
+    pub(super) key: Option<Key>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) create: bool,
     pub(super) map_bytes: u64,
     pub(super) durability: Durability,
     pub(super) pacemaker: DefaultPacemaker,
+    pub(super) pacemaker_table: Option<Arc<PacemakerTable>>,
     pub(super) vote_to: VoteTo,
     pub(super) sync: SyncConfig,
     pub(super) limits: Limits,
@@ -83,6 +109,7 @@ impl Default for Settings {
             map_bytes: MAP_BYTES_DEFAULT,
             durability: Durability::default(),
             pacemaker: DefaultPacemaker::default(),
+            pacemaker_table: None,
             vote_to: VoteTo::default(),
             sync: SyncConfig::default(),
             limits: Limits::default(),
@@ -111,8 +138,19 @@ impl Settings {
         })
     }
 
-    /// The settings, complete and consistent.
-    pub(super) fn to_replica_config(&self) -> Result<ReplicaConfig, Failure> {
+    pub(super) fn shared_tables(&self) -> SharedTables {
+        (self.pacemaker_table.clone(), self.key.clone())
+    }
+
+    fn pacemaker(&self, owner: Owner) -> Arc<dyn Pacemaker> {
+        match self.pacemaker_table.clone() {
+            None => Arc::new(self.pacemaker),
+            Some(table) => Arc::new(CPacemaker::new(table, owner, self.pacemaker)),
+        }
+    }
+
+    /// The settings, complete and consistent, for a replica whose callbacks are `owner`'s.
+    pub(super) fn to_replica_config(&self, owner: Owner) -> Result<ReplicaConfig, Failure> {
         let genesis = self.genesis()?;
         let data_dir = self.data_dir.clone().ok_or_else(|| {
             let text = "the data directory is not set: call hotstuff_config_set_data_dir()";
@@ -128,17 +166,14 @@ impl Settings {
         }
         Ok(ReplicaConfig {
             genesis,
-            signer: self
-                .key
-                .as_ref()
-                .map(|key| (key.address(), Arc::new(key.duplicate()) as _)),
+            signer: self.key.as_ref().map(|key| key.signer(owner)),
             storage: OpenOptions {
                 data_dir,
                 create: self.create,
                 map_bytes: self.map_bytes,
                 durability: self.durability,
             },
-            pacemaker: Arc::new(self.pacemaker),
+            pacemaker: self.pacemaker(owner),
             vote_to: self.vote_to,
             sync: self.sync,
             limits: self.limits,
@@ -501,7 +536,38 @@ pub unsafe extern "C" fn hotstuff_config_set_keypair(
     unsafe {
         change(cfg, |call, settings| {
             // SAFETY: the header's rules: NULL, or a living key pair.
-            settings.key = Some(call.handle(key)?.duplicate());
+            let key = Arc::new(call.handle(key)?.duplicate());
+            settings.key = Some(Key::Pair(key));
+            Ok(())
+        })
+    }
+}
+
+/// Who signs for the replica, in place of a key pair: where the key is not in this process. Of this
+/// and hotstuff_config_set_keypair() the later call stands. On ::HOTSTUFF_OK the library has taken
+/// over userdata: destroy() is called when the config, or its next key or signer, and all replicas
+/// opened with this one have let go of it. The transport's key is another matter: see
+/// hotstuff_tcp_config_set_peer_key(). [serial]
+///
+/// @param cfg    the config
+/// @param key    the public key of the validator that it signs for
+/// @param table  the table; copied
+/// @retval HOTSTUFF_E_NULL              an argument or sign() is NULL
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+///                                      know
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_config_set_signer(
+    cfg: *mut hotstuff_config,
+    key: *const hotstuff_validator_address,
+    table: *const hotstuff_signer_callbacks,
+) -> hotstuff_status {
+    // SAFETY: the header's rules: NULL, or a living config; an address; an initialised table.
+    unsafe {
+        change(cfg, |call, settings| {
+            let key = (*call.plain(key)?).into();
+            settings.key = Some(Key::Signer(SignerTable::new(key, table)?));
             Ok(())
         })
     }
@@ -608,6 +674,32 @@ pub unsafe extern "C" fn hotstuff_config_set_view_timeout_ms(
             within_u32("longest view time-out, in ms,", max_ms, initial_ms, DAY_MS)?;
             settings.set_view_timeout_base_ms(initial_ms)?;
             settings.set_view_timeout_max_ms(max_ms)
+        })
+    }
+}
+
+/// Replaces the pacemaker: how long views last, and who leads them. The whole chain must have the
+/// same view_leader(). On ::HOTSTUFF_OK the library has taken over userdata: destroy() is called
+/// when the config, or its next pacemaker, and all replicas opened with this one have let go of
+/// it. [serial]
+///
+/// @param cfg    the config
+/// @param table  the table; copied
+/// @retval HOTSTUFF_E_NULL              `cfg` or `table` is NULL
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  the table was not initialised
+/// @retval HOTSTUFF_E_UNSUPPORTED       the table sets callbacks that this library is too old to
+///                                      know
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_config_set_pacemaker(
+    cfg: *mut hotstuff_config,
+    table: *const hotstuff_pacemaker_callbacks,
+) -> hotstuff_status {
+    // SAFETY: the header's rules: NULL, or a living config; NULL, or an initialised table.
+    unsafe {
+        change(cfg, |_, settings| {
+            settings.pacemaker_table = Some(PacemakerTable::new(table)?);
+            Ok(())
         })
     }
 }

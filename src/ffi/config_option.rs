@@ -99,6 +99,9 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), Failure> 
         "limits.pending_blocks_max" => settings.set_pending_blocks_max(number(name, value)?),
         "limits.pending_bytes_max" => settings.set_pending_bytes_max(number(name, value)?),
         "limits.views_ahead_max" => settings.set_views_ahead_max(number(name, value)?),
+        // How the tests see what a bug of the library does. Not in what is shipped.
+        #[cfg(debug_assertions)]
+        "test.panic" => panic!("{value}"),
         _ => Err(failure(
             HOTSTUFF_E_UNSUPPORTED,
             format!("no option is named \"{name}\""),

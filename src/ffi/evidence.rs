@@ -5,6 +5,7 @@ use super::table::{self, Growing};
 use super::validator_set::members;
 use super::*;
 use crate::evidence::{Evidence, NoEvidence};
+use crate::proof::Unproven;
 use crate::types::codec::DecodeError;
 use crate::types::GenesisHash;
 
@@ -121,26 +122,27 @@ pub unsafe extern "C" fn hotstuff_evidence_read(
     })
 }
 
-/// Checks that a piece of evidence convicts its accused: that the accused belongs to `validators`,
+/// Checks that a piece of evidence convicts its accused: that the accused belongs to `trusted`,
 /// and has signed, on this chain, two statements that no honest validator signs both of. It needs
 /// no replica and no chain, and believes nothing. [any]
 ///
-/// @param genesis     the chain's genesis hash
-/// @param validators  the validators of the evidence's epoch; see hotstuff_evidence_read()
-/// @param evidence    the bytes, from anywhere
-/// @param len         how many
-/// @param offender    receives who is convicted; may be NULL
-/// @retval HOTSTUFF_E_NULL              `genesis`, `validators` or `evidence` is NULL
+/// @param genesis   the chain's genesis hash; see hotstuff_config_genesis_hash()
+/// @param trusted   the validators of the evidence's epoch; see hotstuff_evidence_read()
+/// @param evidence  the bytes, from anywhere
+/// @param len       how many
+/// @param offender  receives who is convicted; may be NULL
+/// @retval HOTSTUFF_E_NULL              `genesis`, `trusted` or `evidence` is NULL
 /// @retval HOTSTUFF_E_DECODE            the bytes are no evidence
 /// @retval HOTSTUFF_E_TOO_LARGE         no evidence is so large
-/// @retval HOTSTUFF_E_NOT_FOUND         the accused is not in `validators`
+/// @retval HOTSTUFF_E_NOT_FOUND         it is of another epoch than `trusted`, or the accused is
+///                                      not in `trusted`
 /// @retval HOTSTUFF_E_BAD_SIGNATURE     the accused has not signed both statements on this chain
-/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an honest validator may sign both, or `validators` is empty
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an honest validator may sign both, or `trusted` is empty
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hotstuff_verify_evidence(
     genesis: *const hotstuff_hash,
-    validators: *const hotstuff_validator_set,
+    trusted: *const hotstuff_validator_set,
     evidence: *const u8,
     len: usize,
     offender: *mut hotstuff_validator_address,
@@ -149,10 +151,13 @@ pub unsafe extern "C" fn hotstuff_verify_evidence(
         // SAFETY: the header's rules: NULL, or a hash.
         let genesis = GenesisHash(unsafe { call.plain(genesis) }?.bytes);
         // SAFETY: the header's rules: NULL, or a living set.
-        let set = unsafe { members(call, validators) }?.to_set()?;
+        let trust = unsafe { members(call, trusted) }?.trusted(genesis)?;
         // SAFETY: the header's rules for input bytes.
         let evidence = decode(unsafe { call.bytes(evidence, len) }?)?;
-        evidence.verify(&genesis, &set)?;
+        if evidence.epoch() != trust.epoch {
+            return Err(Unproven::OtherEpoch.into());
+        }
+        evidence.verify(&genesis, &trust.validator_set)?;
         // SAFETY: the header's rules: NULL, or a place for an address.
         if let Some(offender) = unsafe { offender.as_mut() } {
             *offender = evidence.validator.into();

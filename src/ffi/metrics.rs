@@ -3,13 +3,16 @@
 use super::table::{self, Growing};
 use crate::replica::Metrics;
 
-/// Counters since the replica was opened. They only rise, but for the first two.
+/// Counters since the replica was opened. They only rise, but for the view, which begins
+/// anew in each epoch.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hotstuff_metrics {
     /// Set by hotstuff_metrics_init().
     pub struct_size: usize,
-    /// The view it is in.
+    /// The epoch it is in: the reign of a validator set.
+    pub epoch: u64,
+    /// The view of the epoch that it is in.
     pub current_view: u64,
     /// The height of the last committed block.
     pub committed_height: u64,
@@ -51,6 +54,7 @@ impl From<Metrics> for hotstuff_metrics {
     fn from(metrics: Metrics) -> Self {
         hotstuff_metrics {
             struct_size: std::mem::size_of::<Self>(),
+            epoch: metrics.epoch,
             current_view: metrics.current_view,
             committed_height: metrics.committed_height,
             proposals: metrics.proposals,

@@ -6,6 +6,7 @@ use super::app::CApp;
 use super::block::NamedBlock;
 use super::block_tree::Tree;
 use super::callback::{Owner, Userdata};
+use super::config::SharedTables;
 use super::entry::{enter, enter_described, enter_quietly, failure, Call, Failure};
 use super::event::Listener;
 use super::handle::{magic, take, Handle, Noun};
@@ -33,10 +34,11 @@ pub(super) struct Opened {
     pub(super) replica: Replica,
     owner: Owner,
     stage: Mutex<Stage>,
-    /// Destroyed at the end, as the two below.
+    /// Destroyed at the end, as the ones below.
     _app: Userdata,
     events: OnceLock<Userdata>,
     _network: Box<Handle<Network>>,
+    _shared: SharedTables,
 }
 
 /// What happens before the start.
@@ -121,11 +123,14 @@ pub unsafe extern "C" fn hotstuff_replica_open(
     let body = |call: &Call| {
         // SAFETY: the header's rules: NULL, or a place for a pointer.
         let out = unsafe { call.out(out) }?;
-        // SAFETY: the header's rules: NULL, or a living config.
-        let config = unsafe { config::settings(call, cfg) }?.to_replica_config()?;
         // SAFETY: the header's rules: NULL, or a living network.
         let net = unsafe { call.handle(network.cast_const()) }?;
         let owner = net.owner;
+        // SAFETY: the header's rules: NULL, or a living config.
+        let settings = unsafe { config::settings(call, cfg) }?;
+        let config = settings.to_replica_config(owner)?;
+        let shared = settings.shared_tables();
+        drop(settings);
         let provider = net.fit(config.genesis.parameters.message_bytes_max())?;
         let data_bytes_max = config.genesis.parameters.block_data_bytes_max;
         let genesis = config.genesis.hash();
@@ -142,6 +147,7 @@ pub unsafe extern "C" fn hotstuff_replica_open(
             _app: userdata(),
             events: OnceLock::new(),
             _network: network,
+            _shared: shared,
         });
         Ok(())
     };
@@ -239,7 +245,8 @@ pub unsafe extern "C" fn hotstuff_replica_stop(
 }
 
 /// Stops the replica, however long it takes, closes its data directory, and frees it; at last it
-/// calls destroy() of the app, the events and the network, in this order. Snapshots stay, and keep
+/// calls destroy() of the app, the events and the network, in this order, and of the pacemaker and
+/// the signer unless the config or another replica still has them. Snapshots stay, and keep
 /// the directory open until they are freed. In a callback of this replica it returns at once, and
 /// all this happens when that callback has returned. No other call on it may be running, and none
 /// may follow. [any]
@@ -435,7 +442,7 @@ pub unsafe extern "C" fn hotstuff_replica_wait_committed(
 /// Waits until the replica is stopped by hotstuff_replica_stop(), or has stopped itself because it
 /// cannot go on safely, as when its disk is full. On a replica that has halted, only this function,
 /// hotstuff_replica_snapshot(), hotstuff_replica_get_info(), hotstuff_replica_metrics(),
-/// hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
+/// hotstuff_replica_metrics_text(), hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
 ///
 /// @param replica     the replica
 /// @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
@@ -498,5 +505,29 @@ pub unsafe extern "C" fn hotstuff_replica_metrics(
         let metrics = unsafe { call.handle(replica) }?.replica.metrics().into();
         // SAFETY: the header's rules: NULL, or initialised.
         unsafe { table::write(out, &metrics) }
+    })
+}
+
+/// The counters, and where the replica is, as text for Prometheus: exposition format 0.0.4, UTF-8,
+/// to be served as `text/plain; version=0.0.4`. The names of a release stay in the next. [any],
+/// also in callbacks
+///
+/// @param replica  the replica
+/// @param out      receives the text, not terminated by NUL: yours, free it with
+///                 hotstuff_buffer_free()
+/// @retval HOTSTUFF_E_NULL  `replica` or `out` is NULL
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_replica_metrics_text(
+    replica: *const hotstuff_replica,
+    out: *mut *mut hotstuff_buffer,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a place for a pointer.
+        let out = unsafe { call.out(out) }?;
+        // SAFETY: the header's rules: NULL, or a living replica.
+        let text = unsafe { call.handle(replica) }?.replica.metrics_text();
+        out.give(text.into_bytes());
+        Ok(())
     })
 }

@@ -114,6 +114,35 @@ pub unsafe extern "C" fn hotstuff_tcp_config_add_peer(
     }
 }
 
+/// Under which key a peer is met, if it is not its validator's own: where that is in a security
+/// module (hotstuff_config_set_signer()), the peer gives hotstuff_network_tcp() a key pair of its
+/// own for the transport, and all others name the public half here. It speaks for nobody in the
+/// protocol: what is signed there is signed by the validator's key. Of two calls for one peer the
+/// later stands. [serial]
+///
+/// @param cfg   the config
+/// @param peer  the validator
+/// @param key   the public key that it proves
+/// @retval HOTSTUFF_E_NULL  an argument is NULL
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_tcp_config_set_peer_key(
+    cfg: *mut hotstuff_tcp_config,
+    peer: *const hotstuff_validator_address,
+    key: *const hotstuff_validator_address,
+) -> hotstuff_status {
+    // SAFETY: the header's rules: NULL, or a living config.
+    unsafe {
+        change(cfg, |call, config| {
+            // SAFETY: the header's rules: NULL, or an address.
+            let (peer, key) = ((*call.plain(peer)?).into(), (*call.plain(key)?).into());
+            config.peer_keys.retain(|(other, _)| *other != peer);
+            config.peer_keys.push((peer, key));
+            Ok(())
+        })
+    }
+}
+
 /// How many connections of unknown keys are let in: replicas that follow the chain without being
 /// validators. Default 0: none. [serial]
 ///
@@ -195,13 +224,14 @@ pub unsafe extern "C" fn hotstuff_tcp_config_free(cfg: *mut hotstuff_tcp_config)
 /// that has taken it starts. [any]
 ///
 /// @param cfg  the config; copied
-/// @param key  the key that this end proves: the validator's own; copied
+/// @param key  the key that this end proves: the validator's own, or the one that the others have
+///             been told by hotstuff_tcp_config_set_peer_key(); copied
 /// @param out  receives the network: yours, until hotstuff_replica_open() takes it
 /// @param err  receives a described error, yours; may be NULL
 /// @retval HOTSTUFF_E_NULL              `cfg`, `key` or `out` is NULL
 /// @retval HOTSTUFF_E_IO                the address to listen on cannot be had
-/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, a peer has this end's key, or
-///                                      a limit does not fit the others
+/// @retval HOTSTUFF_E_INVALID_ARGUMENT  an address is not host:port, two peers have one key, a peer
+///                                      has this end's, or a limit does not fit the others
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hotstuff_network_tcp(

@@ -5,10 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::entry::{enter, enter_quietly, enter_value, failure, Call, Failure};
 use super::handle::{magic, take, Noun};
 use super::*;
+use crate::proof::Trust;
 use crate::types::limits::VALIDATORS_MAX;
-use crate::types::{Validator, ValidatorAddress, ValidatorSet, ValidatorSetError};
+use crate::types::{
+    Epoch, GenesisHash, Validator, ValidatorAddress, ValidatorSet, ValidatorSetError,
+};
 
-/// Validators and their powers, sorted by address.
+/// Validators and their powers, sorted by address, and the epoch in which they validate.
 pub struct hotstuff_validator_set {
     _private: [u8; 0],
 }
@@ -20,15 +23,18 @@ impl Noun for hotstuff_validator_set {
 
 /// Sorted by address, each once. Unlike a [`ValidatorSet`] it may be empty while it is built.
 #[derive(Clone, Default)]
-pub(super) struct Members(Vec<Validator>);
+pub(super) struct Members {
+    list: Vec<Validator>,
+    epoch: Epoch,
+}
 
 impl Members {
     fn put(&mut self, address: ValidatorAddress, power: u64) -> Result<(), Failure> {
         let at = self
-            .0
+            .list
             .binary_search_by_key(&address, |member| member.address);
         let others: u64 = self
-            .0
+            .list
             .iter()
             .filter(|member| member.address != address)
             .map(|m| m.power)
@@ -40,34 +46,45 @@ impl Members {
             ));
         }
         match (at, power) {
-            (Ok(at), 0) => drop(self.0.remove(at)),
+            (Ok(at), 0) => drop(self.list.remove(at)),
             (Err(_), 0) => {}
-            (Ok(at), power) => self.0[at].power = power,
-            (Err(_), _) if self.0.len() == VALIDATORS_MAX => {
+            (Ok(at), power) => self.list[at].power = power,
+            (Err(_), _) if self.list.len() == VALIDATORS_MAX => {
                 return Err(failure(
                     HOTSTUFF_E_TOO_LARGE,
                     ValidatorSetError::TooMany.to_string(),
                 ));
             }
-            (Err(at), power) => self.0.insert(at, Validator { address, power }),
+            (Err(at), power) => self.list.insert(at, Validator { address, power }),
         }
         Ok(())
     }
 
     fn total_power(&self) -> u64 {
-        self.0.iter().map(|member| member.power).sum()
+        self.list.iter().map(|member| member.power).sum()
+    }
+
+    /// The validators of an epoch.
+    pub(super) fn of_epoch(epoch: Epoch, set: &ValidatorSet) -> Members {
+        Members {
+            list: set.members().to_vec(),
+            epoch,
+        }
+    }
+
+    /// What is to be believed of whom, on the chain that began with `genesis`.
+    pub(super) fn trusted(&self, genesis: GenesisHash) -> Result<Trust, Failure> {
+        Ok(Trust {
+            genesis,
+            epoch: self.epoch,
+            validator_set: self.to_set()?,
+        })
     }
 
     /// The set, complete.
     pub(super) fn to_set(&self) -> Result<ValidatorSet, Failure> {
-        ValidatorSet::new(self.0.iter().copied())
+        ValidatorSet::new(self.list.iter().copied())
             .map_err(|error| failure(HOTSTUFF_E_INVALID_ARGUMENT, error.to_string()))
-    }
-}
-
-impl From<ValidatorSet> for Members {
-    fn from(set: ValidatorSet) -> Self {
-        Members(set.members().to_vec())
     }
 }
 
@@ -128,7 +145,7 @@ pub unsafe extern "C" fn hotstuff_validator_set_put(
 #[no_mangle]
 pub unsafe extern "C" fn hotstuff_validator_set_len(set: *const hotstuff_validator_set) -> usize {
     // SAFETY: the header's rules: NULL, or a living set.
-    enter_value(0, |call| Ok(unsafe { members(call, set) }?.0.len()))
+    enter_value(0, |call| Ok(unsafe { members(call, set) }?.list.len()))
 }
 
 /// One validator, by its place in the order of addresses. [any]
@@ -150,7 +167,7 @@ pub unsafe extern "C" fn hotstuff_validator_set_at(
     enter(|call| {
         // SAFETY: the header's rules: NULL, or a living set.
         let members = unsafe { members(call, set) }?;
-        let member = members.0.get(index).ok_or(HOTSTUFF_E_NOT_FOUND)?;
+        let member = members.list.get(index).ok_or(HOTSTUFF_E_NOT_FOUND)?;
         // SAFETY: the header's rules: NULL, or places for an address and a number.
         unsafe {
             if let Some(key) = key.as_mut() {
@@ -186,6 +203,35 @@ pub unsafe extern "C" fn hotstuff_validator_set_quorum_power(
     // SAFETY: the header's rules: NULL, or a living set.
     enter_value(0, |call| {
         Ok(unsafe { members(call, set) }?.to_set()?.quorum_power())
+    })
+}
+
+/// The epoch in which these validators validate: what they sign in others proves nothing. 0, the
+/// genesis's, for a set that was made here; 0 for NULL. [any]
+///
+/// @param set  the set
+#[no_mangle]
+pub unsafe extern "C" fn hotstuff_validator_set_epoch(set: *const hotstuff_validator_set) -> u64 {
+    // SAFETY: the header's rules: NULL, or a living set.
+    enter_value(0, |call| Ok(unsafe { members(call, set) }?.epoch.0))
+}
+
+/// Says in which epoch these validators validate: for a set that was written down, and is trusted
+/// again. [serial]
+///
+/// @param set    the set
+/// @param epoch  the epoch; 0 is the genesis's
+/// @retval HOTSTUFF_E_NULL  `set` is NULL
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hotstuff_validator_set_set_epoch(
+    set: *mut hotstuff_validator_set,
+    epoch: u64,
+) -> hotstuff_status {
+    enter(|call| {
+        // SAFETY: the header's rules: NULL, or a living set.
+        unsafe { members(call, set) }?.epoch = Epoch(epoch);
+        Ok(())
     })
 }
 

@@ -8,6 +8,8 @@ pub const HOTSTUFF_HASH_LEN: usize = 32;
 pub const HOTSTUFF_VALIDATOR_ADDRESS_LEN: usize = 32;
 /// Bytes of the seed of a key pair.
 pub const HOTSTUFF_SECRET_SEED_LEN: usize = 32;
+/// Bytes of an Ed25519 signature.
+pub const HOTSTUFF_SIGNATURE_LEN: usize = 64;
 /// As a `timeout_ms`: wait without limit.
 pub const HOTSTUFF_NO_TIMEOUT: u32 = 0xFFFF_FFFF;
 
@@ -15,6 +17,7 @@ pub const HOTSTUFF_NO_TIMEOUT: u32 = 0xFFFF_FFFF;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct hotstuff_hash {
+    /// The hash itself.
     pub bytes: [u8; HOTSTUFF_HASH_LEN],
 }
 
@@ -22,7 +25,15 @@ pub struct hotstuff_hash {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct hotstuff_validator_address {
+    /// The public key itself.
     pub bytes: [u8; HOTSTUFF_VALIDATOR_ADDRESS_LEN],
+}
+
+/// An Ed25519 signature (RFC 8032).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct hotstuff_signature {
+    pub bytes: [u8; HOTSTUFF_SIGNATURE_LEN],
 }
 
 /// Borrowed bytes: only ever an output. Not terminated by NUL. `data` may be NULL if `len` is 0.

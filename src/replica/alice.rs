@@ -27,6 +27,7 @@ use crate::algorithm::{
 use crate::app::BlockTreeSnapshot;
 use crate::block_tree::{BlockTree, BlockTreeReader, Unwritten};
 use crate::messages::{Message, ProgressMessage, SyncMessage, Vote};
+use crate::pacemaker::Pacemaker;
 use crate::types::{codec, Block, BlockHash, StateUpdate, Time};
 
 use super::app_thread::{no_answer, Question};
@@ -73,6 +74,7 @@ pub(super) struct Alice {
     pub(super) tree: BlockTree,
     pub(super) reader: BlockTreeReader,
     pub(super) signer: Option<Arc<dyn Signer>>,
+    pub(super) pacemaker: Arc<dyn Pacemaker>,
     pub(super) inputs: Receiver<ToAlice>,
     pub(super) app: Sender<Question>,
     /// Own votes, and answers that need no app: before anything else.
@@ -219,6 +221,9 @@ impl Alice {
 
     /// Makes the step durable, and says what it says.
     fn settle(&mut self, step: Step) -> Result<Algorithm, String> {
+        if let Some(why) = self.pacemaker.failure() {
+            return Err(why);
+        }
         let is_written = !step.writes().is_empty();
         let began = self.shared.clock.now();
         let persisted = step.persist(&mut self.tree);

@@ -11,6 +11,7 @@ use crate::app::{
     App, ProposeBlockRequest, ProposeBlockResponse, ValidateBlockRequest, ValidateBlockResponse,
 };
 use crate::block_tree::Snapshot;
+use crate::types::Time;
 
 use super::alice::ToAlice;
 use super::shared::Shared;
@@ -57,7 +58,10 @@ impl AppThread {
 
     fn answer(&mut self, effect: Effect, snapshot: &Snapshot) -> Input {
         let app = &mut self.app;
-        let answer = catch_unwind(AssertUnwindSafe(|| ask(app.as_mut(), &effect, snapshot)));
+        let now = self.shared.clock.now();
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            ask(app.as_mut(), &effect, now, snapshot)
+        }));
         answer.unwrap_or_else(|_| {
             self.shared.counters.app_failures.add(1);
             no_answer(effect)
@@ -65,16 +69,18 @@ impl AppThread {
     }
 }
 
-fn ask(app: &mut dyn App, effect: &Effect, snapshot: &Snapshot) -> Input {
+fn ask(app: &mut dyn App, effect: &Effect, now: Time, snapshot: &Snapshot) -> Input {
     match effect {
         Effect::ProposeBlock {
             cur_view,
             prev_block,
+            until,
         } => {
             let (cur_view, prev_block) = (*cur_view, *prev_block);
             let request = ProposeBlockRequest {
                 cur_view,
                 prev_block,
+                budget: until.since(now),
                 block_tree: snapshot,
             };
             let response = app.propose_block(request);
@@ -110,6 +116,7 @@ pub(super) fn no_answer(effect: Effect) -> Input {
         Effect::ProposeBlock {
             cur_view,
             prev_block,
+            ..
         } => {
             let response = ProposeBlockResponse::Failed;
             Input::BlockProposed {

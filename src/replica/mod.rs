@@ -24,6 +24,7 @@ mod inbox;
 mod message_filter;
 mod metrics;
 mod peers;
+mod prometheus;
 mod shared;
 pub(crate) mod signals;
 mod sync_server;
@@ -139,6 +140,7 @@ pub struct Info {
 /// Counters since the replica was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    pub epoch: u64,
     pub current_view: u64,
     pub committed_height: u64,
     pub proposals: u64,
@@ -414,10 +416,16 @@ impl Replica {
         let info = self.shared.published.info();
         let (current_view, committed_height) = (info.view.0, info.committed_height.0);
         Metrics {
+            epoch: info.epoch.0,
             current_view,
             committed_height,
             ..self.shared.counters.metrics()
         }
+    }
+
+    /// The counters, and where it is, in the text format of Prometheus (0.0.4).
+    pub fn metrics_text(&self) -> String {
+        prometheus::text(&self.info(), &self.metrics())
     }
 
     /// Gives up what was never started.
@@ -538,6 +546,7 @@ impl Opened {
             reader: tree.reader(),
             tree,
             signer: config.signer.as_ref().map(|(_, signer)| signer.clone()),
+            pacemaker: config.pacemaker.clone(),
             inputs,
             app: ask,
             own: VecDeque::new(),

@@ -14,8 +14,9 @@
 //!   passed on, and of theirs [`RELAYED_MAX`] variants do.
 //! - A time-out changes while its view lasts (it carries the highest QC of the moment), and is said
 //!   again: [`VARIANTS_MAX`] per signer and view, the same bytes again after [`REPEAT_INTERVAL`].
-//!   Out of the window it only tells who is behind, like a proposal or a nudge of an epoch that has
-//!   ended: one in [`REPEAT_INTERVAL`].
+//!   Out of the window it only tells who is behind: one in [`REPEAT_INTERVAL`]. So does a proposal
+//!   or a nudge of an epoch that has ended, and one far ahead: its certificate may be all that a
+//!   listener hears that it is behind.
 //! - A certificate is judged whatever its view; the same bytes again after [`REPEAT_INTERVAL`].
 //!
 //! What has verified and contradicts what its signer has said before is an equivocation: the first
@@ -142,10 +143,9 @@ impl Window {
                 timeout_certificate,
                 ..
             }) => {
-                if vote.rank().epoch < place.at.epoch {
-                    return self.judge_late(now, from, &vote.voter);
+                if let Err(reason) = self.inside(place.at, vote.rank()) {
+                    return self.judge_leaders(now, place.at, from, vote, reason);
                 }
-                self.inside(place.at, vote.rank())?;
                 let said = self
                     .views
                     .get(&vote.rank())
@@ -159,10 +159,9 @@ impl Window {
                 timeout_certificate,
                 ..
             }) => {
-                if vote.rank().epoch < place.at.epoch {
-                    return self.judge_late(now, from, &vote.voter);
+                if let Err(reason) = self.inside(place.at, vote.rank()) {
+                    return self.judge_leaders(now, place.at, from, vote, reason);
                 }
-                self.inside(place.at, vote.rank())?;
                 let said = self
                     .views
                     .get(&vote.rank())
@@ -204,7 +203,7 @@ impl Window {
         match message {
             ProgressMessage::Propose(Propose { vote, .. })
             | ProgressMessage::Nudge(Nudge { vote, .. })
-                if vote.rank().epoch < at.epoch =>
+                if self.inside(at, vote.rank()).is_err() =>
             {
                 let key = (vote.voter, route(from, &vote.voter));
                 self.outside.insert(key, now);
@@ -302,8 +301,7 @@ impl Window {
         let rank = timeout_rank(timeout);
         let key = (timeout.validator, route(from, &timeout.validator));
         if let Err(reason) = self.inside(at, rank) {
-            let late = self.judge_late(now, from, &timeout.validator);
-            return late.map_err(|_| reason);
+            return self.judge_sign(now, from, &timeout.validator, reason);
         }
         let variants = self
             .views
@@ -312,16 +310,33 @@ impl Window {
         variants.map_or(Ok(Novelty::New), |variants| variants.judge(now, bytes))
     }
 
-    /// What is of use only as a sign that `signer` is behind passes rarely.
-    fn judge_late(
+    /// What a leader says out of the window, for `reason`.
+    fn judge_leaders(
+        &self,
+        now: Time,
+        at: Rank,
+        from: &ValidatorAddress,
+        vote: &Vote,
+        reason: Reason,
+    ) -> Result<Novelty, Reason> {
+        if vote.rank().epoch == at.epoch && reason == Reason::LongPast {
+            return Err(reason); // late, or sent twice: that is no sign of anything
+        }
+        self.judge_sign(now, from, &vote.voter, reason)
+    }
+
+    /// What is of use only as a sign that `signer` is behind, or that oneself is, passes rarely;
+    /// else it is dropped for `reason`.
+    fn judge_sign(
         &self,
         now: Time,
         from: &ValidatorAddress,
         signer: &ValidatorAddress,
+        reason: Reason,
     ) -> Result<Novelty, Reason> {
         let last = self.outside.get(&(*signer, route(from, signer)));
         if last.is_some_and(|last| now.since(*last) < REPEAT_INTERVAL) {
-            Err(Reason::LongPast)
+            Err(reason)
         } else {
             Ok(Novelty::New)
         }
@@ -556,6 +571,19 @@ mod tests {
         assert_eq!(judge(later, timeout(901, 0)), Err(Reason::LongPast));
         let vote = ProgressMessage::Vote(vote(900, 1));
         assert_eq!(judge(later, vote), Err(Reason::LongPast));
+        assert!(window.views.is_empty());
+    }
+
+    #[test]
+    fn a_proposal_far_ahead_passes_rarely_and_is_not_remembered() {
+        let mut window = window();
+        let later = Time(0).after(REPEAT_INTERVAL);
+        let mut judge =
+            |now, from, view| pass(&mut window, now, at(10), from, &nudge(view, 1, None));
+        assert_eq!(judge(Time(0), LEADER, 43), Ok(Novelty::New));
+        assert_eq!(judge(Time(1), LEADER, 44), Err(Reason::FarAhead));
+        assert_eq!(judge(Time(1), OTHER, 44), Ok(Novelty::New), "counted apart");
+        assert_eq!(judge(later, LEADER, 900), Ok(Novelty::New));
         assert!(window.views.is_empty());
     }
 

@@ -50,6 +50,8 @@ pub struct TcpConfig {
     /// Where peers listen, as `host:port`, and the keys they must prove. They may connect to this
     /// replica at any time; it dials one only after `connect`.
     pub peers: Vec<(ValidatorAddress, String)>,
+    /// Peers that prove another key than their validator's, and which. Default: none.
+    pub peer_keys: Vec<(ValidatorAddress, ValidatorAddress)>,
     /// How many connections of unknown keys are let in: replicas that follow the chain without
     /// being validators. Default 0: unknown keys are refused.
     pub max_listeners: u32,
@@ -85,6 +87,7 @@ impl Default for TcpConfig {
         TcpConfig {
             listen: None,
             peers: Vec::new(),
+            peer_keys: Vec::new(),
             max_listeners: 0,
             message_bytes_max: 8 << 20,
             queue_bytes: 16 << 20,
@@ -197,6 +200,8 @@ pub enum TcpError {
     PeerTwice { peer: ValidatorAddress },
     /// A peer has the key this replica opens with.
     PeerIsSelf { address: String },
+    /// A peer has two transport keys, or one that another peer or this end proves.
+    KeyTwice { peer: ValidatorAddress },
     /// A limit is out of its range.
     Limit {
         name: &'static str,
@@ -239,6 +244,11 @@ impl fmt::Display for TcpError {
                 f,
                 "the peer at \"{address}\" has this replica's own key; leave it out, or give each \
                  replica a key of its own"
+            ),
+            TcpError::KeyTwice { peer } => write!(
+                f,
+                "the transport key of peer {peer} is not its alone; give each peer one key that \
+                 nobody else has"
             ),
             TcpError::Limit {
                 name,

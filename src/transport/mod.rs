@@ -50,6 +50,7 @@ mod dial;
 mod driver;
 mod frame;
 mod hub;
+mod keys;
 mod links;
 mod outbox;
 mod peer;
@@ -73,6 +74,7 @@ use crate::types::{KeyPair, ValidatorAddress};
 use dial::Doorbell;
 use driver::{Driver, LISTENER, WAKER};
 use hub::Hub;
+use keys::Keys;
 use tls::{Known, Tls};
 
 /// A TCP mesh under TLS 1.3: see the [module](self).
@@ -81,6 +83,7 @@ use tls::{Known, Tls};
 /// As [`NetworkProvider`] says. A second thread that calls `receive` waits for the first.
 pub struct TcpNetwork {
     hub: Hub,
+    keys: Keys,
     driver: Mutex<Driver>,
     local_addr: Option<SocketAddr>,
 }
@@ -92,9 +95,13 @@ impl TcpNetwork {
     ///
     /// # Errors
     /// A [`TcpError`], whose text names the address or limit and what to do.
-    pub fn open(config: TcpConfig, key: KeyPair) -> Result<TcpNetwork, TcpError> {
+    pub fn open(mut config: TcpConfig, key: KeyPair) -> Result<TcpNetwork, TcpError> {
         let own = key.address();
         config.check(own)?;
+        let keys = Keys::new(&config, own)?;
+        for (peer, _) in &mut config.peers {
+            *peer = keys.key_of(*peer);
+        }
         let poll = Poll::new().map_err(TcpError::System)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(TcpError::System)?;
         let mut listener = config.listen.as_deref().map(bind).transpose()?;
@@ -121,6 +128,7 @@ impl TcpNetwork {
         };
         Ok(TcpNetwork {
             hub,
+            keys,
             driver: Mutex::new(driver),
             local_addr,
         })
@@ -141,7 +149,11 @@ impl TcpNetwork {
     /// # Threads
     /// Any. The numbers are read one after the other, while they go on.
     pub fn counters(&self) -> TcpCounters {
-        self.hub.counters()
+        let mut counters = self.hub.counters();
+        for (peer, _) in &mut counters.peers {
+            *peer = self.keys.peer_of(*peer);
+        }
+        counters
     }
 }
 
@@ -165,17 +177,17 @@ fn bind(address: &str) -> Result<TcpListener, TcpError> {
 impl NetworkProvider for TcpNetwork {
     /// Lets `peer` in from now on, and dials it if its address was configured.
     fn connect(&self, peer: ValidatorAddress) {
-        self.hub.connect(peer);
+        self.hub.connect(self.keys.key_of(peer));
     }
 
     /// Closes the connection and dials no more. A configured peer may still connect by itself.
     fn disconnect(&self, peer: ValidatorAddress) {
-        self.hub.disconnect(peer);
+        self.hub.disconnect(self.keys.key_of(peer));
     }
 
     /// Drops the message, and counts that, if `peer` is not connected now.
     fn send(&self, peer: ValidatorAddress, message: &[u8]) {
-        self.hub.send(peer, message);
+        self.hub.send(self.keys.key_of(peer), message);
     }
 
     /// To every peer that is connected now, listeners included.
@@ -185,7 +197,8 @@ impl NetworkProvider for TcpNetwork {
 
     fn receive(&self, timeout: Duration) -> Option<(ValidatorAddress, Vec<u8>)> {
         let mut driver = self.driver.lock().expect("no panic under this lock");
-        driver.receive(&self.hub, timeout)
+        let (key, message) = driver.receive(&self.hub, timeout)?;
+        Some((self.keys.peer_of(key), message))
     }
 
     fn wake(&self) {

@@ -30,6 +30,19 @@ pub const STATE_UPDATES_MAX: usize = 1 << 18;
 /// See [`STATE_UPDATES_MAX`].
 pub const STATE_UPDATES_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of one quorum certificate by itself, and to spare.
+pub const QC_BYTES_MAX: usize = 128 << 10;
+
+/// Headers in one proof that a block is committed. The chain commits soon, or not for long: most
+/// proofs have two.
+pub const COMMIT_PROOF_HEADERS_MAX: usize = 1_024;
+
+/// Bytes of such a proof.
+pub const COMMIT_PROOF_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of one proof of who validates next: a header and a certificate of the greatest size.
+pub const EPOCH_PROOF_BYTES_MAX: usize = 512 << 10;
+
 /// Bytes of one piece of evidence: two headers of the greatest size, and to spare.
 pub const EVIDENCE_BYTES_MAX: usize = 512 << 10;
 

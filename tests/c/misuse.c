@@ -501,6 +501,34 @@ static void replicas_of_null(void)
     hotstuff_config_free(cfg);
 }
 
+static void find_words(void *userdata, int32_t level, const char *target, const char *message)
+{
+    (void)target;
+    CHECK(level == HOTSTUFF_LOG_ERROR);
+    *(int *)userdata += strstr(message, "on purpose") != NULL;
+}
+
+/* The library that is tested has an option which panics; the one that is shipped has not. */
+static void a_panic_is_a_status_and_poisons_what_it_was_in(void)
+{
+    hotstuff_config *cfg = NULL, *other = NULL;
+    hotstuff_hash hash;
+    int found = 0;
+
+    OK(hotstuff_set_logger(find_words, &found, HOTSTUFF_LOG_ERROR));
+    OK(hotstuff_config_new(&cfg));
+    OK(hotstuff_config_new(&other));
+    EXPECT(HOTSTUFF_E_PANIC, hotstuff_config_set_option(cfg, "test.panic", "on purpose"));
+    CHECK(found == 1); /* its words are in the log, and nowhere else */
+    EXPECT(HOTSTUFF_E_POISONED, hotstuff_config_set_option(cfg, "test.panic", "on purpose"));
+    EXPECT(HOTSTUFF_E_POISONED, hotstuff_config_set_chain_id(cfg, 1));
+    EXPECT(HOTSTUFF_E_POISONED, hotstuff_config_genesis_hash(cfg, &hash));
+    OK(hotstuff_config_set_chain_id(other, 1)); /* nothing else suffers */
+    hotstuff_config_free(cfg);
+    hotstuff_config_free(other);
+    OK(hotstuff_set_logger(NULL, NULL, HOTSTUFF_LOG_OFF));
+}
+
 static void log_and_call_back(void *userdata, int32_t level, const char *target,
                               const char *message)
 {
@@ -533,6 +561,7 @@ int main(void)
     tcp();
     requests_blocks_and_events_of_null();
     replicas_of_null();
+    a_panic_is_a_status_and_poisons_what_it_was_in();
     the_logger();
     return checks_done("misuse");
 }

@@ -2,6 +2,7 @@
 //! alone; nobody else is. And a replica whose key signs elsewhere signs no more.
 
 use hotstuff::algorithm::{Event, Write};
+use hotstuff::app::ProposeBlockResponse;
 use hotstuff::evidence::{Contradiction, Evidence, EvidenceKind, NoEvidence, Offence, Signed};
 use hotstuff::messages::{Certificate, ProgressMessage};
 use hotstuff::types::codec::DecodeError;
@@ -637,4 +638,21 @@ fn a_twin_that_is_seen_while_the_app_is_asked_gets_no_proposal() {
     assert!(sees_twin(&f.receive(1, ProgressMessage::Vote(vote))));
     let answered = f.answer_propose(&outcome.effects, data(b"work"));
     assert_eq!((answered.proposals().len(), answered.writes.len()), (0, 0));
+}
+
+/// What it would do at the end of its idle view, it may not do any more: its timer must not run out
+/// for it again and again.
+#[test]
+fn a_twin_that_is_seen_while_a_leader_waits_for_work_lets_its_timers_move_on() {
+    let mut f = Fixture::new();
+    let view = f.view_led_by_me(4, true); // an idle one
+    let outcome = f.enter_by_tc(view, &f.genesis_qc());
+    f.answer_propose(&outcome.effects, ProposeBlockResponse::Defer);
+    let voted = f.statement(&f.block(view + 1, 1, &f.genesis_qc(), b""));
+    let vote = f.vote(f.me(), voted);
+    assert!(sees_twin(&f.receive(1, ProgressMessage::Vote(vote))));
+    for _ in 0..4 {
+        f.expire();
+        assert!(f.algorithm().deadline() > f.now);
+    }
 }

@@ -659,6 +659,7 @@ impl Fixture {
                 Effect::ProposeBlock {
                     cur_view,
                     prev_block,
+                    ..
                 } => Some((*cur_view, *prev_block)),
                 Effect::ValidateBlock { .. } => None,
             })

@@ -203,6 +203,26 @@ fn silence_costs_the_peer_its_turn() {
     assert_ne!(until_asked(&mut f).0, peer);
 }
 
+/// Behind dead peers a replica would else begin again from its head for ever.
+#[test]
+fn a_silent_peer_does_not_take_away_what_the_others_have_given() {
+    let mut f = Fixture::new();
+    let chain = chain(&f, 8, 0);
+    f.advance(Certificate::Quorum(f.qc_of(&chain[7])));
+    let (peer, asked) = until_asked(&mut f);
+    let outcome = f.synced(peer, answer(&f, &asked, &chain[..2]));
+    let (silent, asked) = request(&f, &outcome);
+    assert_eq!(asked.highest_committed_block, hash(&f, &chain[1]));
+    let mut outcome = f.expire();
+    while !fails(&outcome) {
+        outcome = f.expire();
+    }
+    let (next, asked) = request(&f, &outcome);
+    assert_ne!(next, silent);
+    assert_eq!(asked.highest_committed_block, hash(&f, &chain[1]));
+    assert_eq!(f.algorithm().committed().height, BlockHeight(0));
+}
+
 #[test]
 fn a_server_that_knows_less_is_left_for_one_that_knows_more() {
     let mut f = Fixture::new();

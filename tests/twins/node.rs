@@ -304,6 +304,7 @@ impl Node {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => {
                 let from_view = self.change.as_ref().map_or(u64::MAX, |it| it.from_view);
                 let changes = epoch == Epoch(0) && cur_view.0 >= from_view;

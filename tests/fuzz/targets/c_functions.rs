@@ -24,7 +24,10 @@ pub const CALLED: &[&str] = &[
     "hotstuff_keypair_from_seed",
     "hotstuff_tcp_config_add_peer",
     "hotstuff_tcp_config_set_listen",
+    "hotstuff_verify_commit_proof",
+    "hotstuff_verify_epoch_proof",
     "hotstuff_verify_evidence",
+    "hotstuff_verify_qc",
 ];
 
 /// The target `filter` feeds what stands behind `deliver`. The others' objects live only in a
@@ -40,12 +43,13 @@ pub const ELSEWHERE: &[&str] = &[
 
 pub fn c_functions(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
-    match bytes.byte() % 6 {
+    match bytes.byte() % 7 {
         0 => block_decode(bytes.0),
         1 => keypair(bytes.0),
         2 => genesis_state(&mut bytes),
         3 => option(&mut bytes),
         4 => evidence(bytes.0),
+        5 => proofs(bytes.0),
         _ => addresses(&mut bytes),
     }
 }
@@ -100,6 +104,32 @@ fn evidence(bytes: &[u8]) {
         // Of no validators, none is guilty.
         assert!(status != HOTSTUFF_OK && status != HOTSTUFF_E_PANIC);
         hotstuff_validator_set_free(validators);
+    }
+}
+
+/// A certificate or a proof of a set whose only validator has signed nothing.
+fn proofs(bytes: &[u8]) {
+    let hash = hotstuff_hash { bytes: [7; 32] };
+    let validator = hotstuff_validator_address { bytes: [9; 32] };
+    let (mut trusted, mut next) = (null_mut(), null_mut());
+    // SAFETY: the pointers are to living values of these lengths, and what is given is freed.
+    unsafe {
+        assert_eq!(hotstuff_validator_set_new(&mut trusted), HOTSTUFF_OK);
+        assert_eq!(
+            hotstuff_validator_set_put(trusted, &validator, 1),
+            HOTSTUFF_OK
+        );
+        let (bytes, len) = (bytes.as_ptr(), bytes.len());
+        let info = null_mut();
+        for status in [
+            hotstuff_verify_qc(&hash, trusted, bytes, len, info),
+            hotstuff_verify_commit_proof(&hash, trusted, &hash, bytes, len, info),
+            hotstuff_verify_epoch_proof(&hash, trusted, bytes, len, &mut next),
+        ] {
+            assert!(status != HOTSTUFF_OK && status != HOTSTUFF_E_PANIC);
+        }
+        assert!(next.is_null());
+        hotstuff_validator_set_free(trusted);
     }
 }
 

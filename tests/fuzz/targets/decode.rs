@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use hotstuff::algorithm::{EpochRecord, StoredProposal, VotingRecord};
 use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::messages::*;
+use hotstuff::proof::{CommitProof, EpochProof};
 use hotstuff::types::codec::DecodeError;
 use hotstuff::types::*;
 use serde::de::DeserializeOwned;
@@ -18,8 +19,10 @@ pub const DECODERS: &[Decoder] = &[
     ("BlockHeader", check::<BlockHeader>),
     ("Certificate", check::<Certificate>),
     ("ChainParameters", check::<ChainParameters>),
+    ("CommitProof", check::<CommitProof>),
     ("CommitRule", check::<CommitRule>),
     ("Contradiction", check::<Contradiction>),
+    ("EpochProof", check::<EpochProof>),
     ("EpochRecord", check::<EpochRecord>),
     ("Evidence", check::<Evidence>),
     ("Genesis", check::<Genesis>),

@@ -195,6 +195,7 @@ fn answer_wrongly(node: &mut Node, bytes: &mut Bytes<'_>) {
         Effect::ProposeBlock {
             cur_view,
             prev_block,
+            ..
         } => Input::BlockProposed {
             cur_view,
             prev_block,

@@ -194,6 +194,7 @@ impl Node {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => Input::BlockProposed {
                 cur_view,
                 prev_block,

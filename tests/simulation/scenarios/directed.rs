@@ -15,8 +15,8 @@ use crate::rng::Rng;
 use crate::setup::{Setup, MILLIS};
 use crate::world::World;
 
-const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
-const VOTES: [VoteTo; 2] = [VoteTo::All, VoteTo::NextLeader];
+pub const RULES: [CommitRule; 2] = [CommitRule::ThreeChain, CommitRule::TwoChain];
+pub const VOTES: [VoteTo; 2] = [VoteTo::All, VoteTo::NextLeader];
 
 /// Runs `story` twice for each of `seeds` seeds, both commit rules and both `vote_to`.
 pub fn for_all(

@@ -1,6 +1,5 @@
 //! The tests: directed ones, each a short story, and random ones by the seed.
 
-mod apart;
 mod budget;
 mod directed;
 mod epochs;

@@ -273,6 +273,7 @@ impl Stage {
             Effect::ProposeBlock {
                 cur_view,
                 prev_block,
+                ..
             } => {
                 let work = self.replicas[index].work.pop_front();
                 let block = |text: String| ProposeBlockResponse::Block {

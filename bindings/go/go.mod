@@ -1,0 +1,3 @@
+module libhotstuff/bindings/go
+
+go 1.24
