@@ -38,15 +38,12 @@ fn leader_by(
     let mut f = Fixture::recovered(setup, change);
     let opening = f.opening.take().expect("it was opened");
     assert_eq!(f.view(), view);
-    let leaders = opening
-        .dispatch
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::ViewStarted { leader, .. } => Some(f.who(leader)),
-            _ => None,
-        });
-    leaders.last().expect("a view has begun")
+    let mut events = opening.dispatch.events.iter().rev();
+    let leader = events.find_map(|event| match event {
+        Event::ViewStarted { leader, .. } => Some(f.who(leader)),
+        _ => None,
+    });
+    leader.expect("a view has begun")
 }
 
 /// The turn of a view among these.
