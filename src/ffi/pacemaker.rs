@@ -14,7 +14,7 @@ use crate::pacemaker::{DefaultPacemaker, Pacemaker};
 use crate::types::{Epoch, ValidatorAddress, ValidatorSet, ViewNumber};
 
 /// How long a view lasts, and who leads it, in place of the library's own pacemaker. Both callbacks
-/// are pure: the same answer to the same question, whenever it is asked. They are called often, from
+/// are pure: the same answer to the same question, whenever it is asked. They are asked often, from
 /// one thread of each replica, and several replicas may have one table: they must not block.
 ///
 /// The validators they are given are borrowed, valid during the call; of their epoch the callbacks
