@@ -49,6 +49,8 @@ _HELP = (
     b"BLOCK height offset | PROOF height offset | EPOCH epoch offset | STATUS | QUIT"
 )
 _PARTS = (b"BLOCK", b"PROOF", b"EPOCH")
+_ARGUMENT_MAX = {b"HASH": 20, b"EVIDENCE": 20, b"BLOCK": 41, b"PROOF": 41, b"EPOCH": 41}
+"""Bytes of the arguments of requests that are answered in their turn."""
 PART_MAX = 4096
 """Bytes of a block or a proof in one answer, as hexadecimal digits."""
 _FAILURES = {
@@ -303,9 +305,7 @@ class Connection(asyncio.Protocol):
                 self._answer_now(text)
             else:
                 self._answer_in_turn(verb + b" " + rest)
-        elif (verb in (b"HASH", b"EVIDENCE") and 0 < len(rest) <= 20) or (
-            verb in _PARTS and 0 < len(rest) <= 41
-        ):
+        elif 0 < len(rest) <= _ARGUMENT_MAX.get(verb, 0):
             self._answer_in_turn(verb + b" " + rest)
         elif verb == b"STATUS" and not rest:
             self._answer_in_turn(b"STATUS ")
