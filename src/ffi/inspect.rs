@@ -1,10 +1,11 @@
 //! Looking into a data directory.
 
 use std::path::Path;
+use std::sync::PoisonError;
 
 use super::block::NamedBlock;
-use super::block_tree::Tree;
-use super::entry::{enter, enter_described, Call, Failure};
+use super::block_tree::{Source, Tree};
+use super::entry::{enter, enter_described, failure, Call, Failure};
 use super::table::{self, Growing};
 use super::*;
 use crate::algorithm::VotingRecord;
@@ -105,7 +106,12 @@ unsafe fn read_owned<V>(
     read: impl FnOnce(&Snapshot) -> Result<V, Failure>,
 ) -> Result<V, Failure> {
     // SAFETY: the caller's contract.
-    unsafe { call.handle(tree) }?.read_owned(read)
+    let tree = unsafe { call.handle(tree) }?;
+    let source = tree.source().lock().unwrap_or_else(PoisonError::into_inner);
+    match &*source {
+        Source::Owned(snapshot) => read(snapshot),
+        _ => Err(failure(HOTSTUFF_E_STATE, "the block tree is lent")),
+    }
 }
 
 /// A snapshot of a data directory, for tools: of a replica that is stopped, or that runs in another
