@@ -144,7 +144,7 @@ test-go:
 	    $(GO_ENV) $(GO_KVS) go test -C examples-go -count=1 ./...; \
 	    status=$$?; wait $$lines && exit $$status
 
-LANGUAGES = c=$(EXAMPLES)/kv go=$(GO_KV)
+LANGUAGES = c=$(EXAMPLES)/kv go=$(GO_KV) 'python=$(PYTHON) examples-python/kv.py'
 
 bench-languages: build-go
 	@tests/setup.sh go

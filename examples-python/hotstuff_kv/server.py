@@ -45,8 +45,14 @@ _NAME = re.compile(rb"@(\d{1,20}):(\d{1,20})")
 _KINDS = {b"SET": commands.SET, b"DEL": commands.DELETE, b"VALIDATOR": commands.VALIDATOR}
 _HELP = (
     b"OK SET key value | DEL key | GET key | VALIDATOR address power | OPEN [nonce] | "
-    b"@session:sequence SET key value | HASH height | EVIDENCE index | STATUS | QUIT"
+    b"@session:sequence SET key value | HASH height | EVIDENCE index | WHERE key | "
+    b"BLOCK height offset | PROOF height offset | EPOCH epoch offset | STATUS | QUIT"
 )
+_PARTS = (b"BLOCK", b"PROOF", b"EPOCH")
+_ARGUMENT_MAX = {b"HASH": 20, b"EVIDENCE": 20, b"BLOCK": 41, b"PROOF": 41, b"EPOCH": 41}
+"""Bytes of the arguments of requests that are answered in their turn."""
+PART_MAX = 4096
+"""Bytes of a block or a proof in one answer, as hexadecimal digits."""
 _FAILURES = {
     Verdict.STALE: "ERR stale applied long ago or never: sequence + "
     f"{store.WINDOW} has been applied",
@@ -293,13 +299,13 @@ class Connection(asyncio.Protocol):
         return True
 
     def _take_other(self, verb: bytes, rest: bytes) -> None:
-        if verb == b"GET":
+        if verb in (b"GET", b"WHERE"):
             if not rest or len(rest) > KEY_MAX or b" " in rest:
                 text = b"ERR syntax GET takes a key: one word of at most 200 bytes"
                 self._answer_now(text)
             else:
-                self._answer_in_turn(b"GET " + rest)
-        elif verb in (b"HASH", b"EVIDENCE") and 0 < len(rest) <= 20:
+                self._answer_in_turn(verb + b" " + rest)
+        elif 0 < len(rest) <= _ARGUMENT_MAX.get(verb, 0):
             self._answer_in_turn(verb + b" " + rest)
         elif verb == b"STATUS" and not rest:
             self._answer_in_turn(b"STATUS ")
@@ -545,6 +551,10 @@ class Server:
                 return b"NONE" if value is None else b"VALUE " + value[:VALUE_MAX]
             if verb == b"STATUS":
                 return self._status().encode()
+            if verb == b"WHERE":
+                return self._where(argument).encode()
+            if verb in _PARTS:
+                return self._part(verb, argument)
             if not argument.isdigit() or int(argument) > _U64_MAX:
                 what = b"HASH takes a height" if verb == b"HASH" else b"EVIDENCE takes an index"
                 return b"ERR syntax " + what + (b"" if verb == b"HASH" else b" from 0")
@@ -567,6 +577,37 @@ class Server:
             with block:
                 block_hash = block.hash
         return f"OK {height} {state_hash.hex()} {block_hash.hex()}"
+
+    def _where(self, key: bytes) -> str:
+        height = store.find_write(self._pass.tree, key)
+        if height is None:
+            searched = f"the last {store.FIND_BYTES_MAX >> 20} MiB or {store.HISTORY} blocks"
+            return f"ERR notfound not in {searched}: who wrote it knows where"
+        return f"OK {height}"
+
+    def _part(self, verb: bytes, argument: bytes) -> bytes:
+        """A part of the canonical bytes of a block, its proof, or an epoch's."""
+        named = re.fullmatch(rb"(\d{1,19}) (\d{1,19})", argument)
+        if named is None:
+            return b"ERR syntax expected a number, and an offset in bytes"
+        found, offset = self._bytes_of(verb, int(named[1])), int(named[2])
+        if found is None or offset >= len(found):
+            return b"ERR notfound not committed here yet, not over yet, or beyond its end"
+        part = found[offset : offset + PART_MAX]
+        return b"OK %d %s" % (len(found), part.hex().encode())
+
+    def _bytes_of(self, verb: bytes, number: int) -> bytes | None:
+        tree = self._pass.tree
+        try:
+            if verb == b"EPOCH":
+                return tree.epoch_proof(number)
+            block = tree.block_at(number)
+            if block is None:
+                return None
+            with block:
+                return block.encode() if verb == b"BLOCK" else tree.commit_proof(block.hash)
+        except hotstuff.NotFound:
+            return None
 
     def _evidence(self, index: int) -> str:
         for number, evidence in enumerate(self._replica.evidence()):

@@ -25,6 +25,8 @@ from .digest import MODULUS, digest, total
 SESSIONS = 4096
 WINDOW = 16
 HISTORY = 4096
+FIND_BYTES_MAX = 16 << 20
+"""Bytes of blocks that a search reads."""
 CHANGES_PER_BLOCK = 16
 ENTRIES_PER_COMMAND = 4
 ENTRIES_MAX = ENTRIES_PER_COMMAND * commands.BLOCK_COMMANDS_MAX
@@ -202,6 +204,26 @@ def hash_at(tree: hotstuff.BlockTree, height: int) -> bytes | None:
     if low == oldest:  # before all of them
         return Summary().hash() if oldest == 1 else None
     return found
+
+
+def find_write(tree: hotstuff.BlockTree, key: bytes) -> int | None:
+    """The height of the last block that wrote or deleted a key; None if that was long ago."""
+    searched, last = 0, summary(tree).data_blocks
+    for number in range(last, max(last - HISTORY, 0), -1):
+        if searched >= FIND_BYTES_MAX:
+            break
+        record = _record(tree, _SLOT.pack(b"h", number % HISTORY), _HISTORY.size)
+        block = tree.block_at(_HISTORY.unpack(record)[0]) if record else None
+        if block is None:
+            raise Damaged(f"data block {number} is missing")
+        with block:
+            searched += len(block.data)
+            if any(
+                command.key == key and command.kind in (commands.SET, commands.DELETE)
+                for command in commands.commands_of(block.data)
+            ):
+                return block.height
+    return None
 
 
 # ---- executing a block -----------------------------------------------------------------------
