@@ -610,7 +610,7 @@ impl Search {
             if !follows && known.view() >= view {
                 let mut before = tcs.iter().filter(|tc| tc.view + 1 == known.view());
                 let first = before.next();
-                let ends = [first, before.last().or(first)];
+                let ends = [first, before.next_back().or(first)];
                 let with = ends.into_iter().flatten();
                 keys.extend(
                     with.map(|tc| (Key::Propose(block, Some(*tc)), proposals, is_certified)),
