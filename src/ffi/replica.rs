@@ -442,7 +442,8 @@ pub unsafe extern "C" fn hotstuff_replica_wait_committed(
 /// Waits until the replica is stopped by hotstuff_replica_stop(), or has stopped itself because it
 /// cannot go on safely, as when its disk is full. On a replica that has halted, only this function,
 /// hotstuff_replica_snapshot(), hotstuff_replica_get_info(), hotstuff_replica_metrics(),
-/// hotstuff_replica_metrics_text(), hotstuff_replica_stop() and hotstuff_replica_free() do anything. [any] [not-in-callback]
+/// hotstuff_replica_metrics_text(), hotstuff_replica_stop() and hotstuff_replica_free() do
+/// anything. [any] [not-in-callback]
 ///
 /// @param replica     the replica
 /// @param timeout_ms  how long to wait, in milliseconds, or ::HOTSTUFF_NO_TIMEOUT
