@@ -362,6 +362,11 @@ class Starting(unittest.TestCase):
         self.cluster.configure(create=True)
         self.refused("option.no-such-option")
 
+    def test_what_is_shipped_has_no_option_for_tests(self):
+        self.cluster.extra = "option.test.panic = on purpose\n"
+        self.cluster.configure(create=True)
+        self.refused("option.test.panic: unknown to this version")
+
     def test_both_signals_stop_it_cleanly(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number):

@@ -19,7 +19,8 @@
  *     hotstuff_keypair_from_pkcs8()       the validator's key
  *     hotstuff_config_new() and setters   what all replicas agree on, and where this one keeps it
  *     hotstuff_app_callbacks_init()       the app: propose_block() and validate_block()
- *     hotstuff_network_tcp()              how replicas reach each other
+ *     hotstuff_network_tcp()              how replicas reach each other; or your own transport:
+ *                                         hotstuff_network_from_callbacks()
  *     hotstuff_replica_open(), _start()   from here on the library calls the app
  *     hotstuff_replica_notify()           there is work
  *     hotstuff_replica_next_committed()   what the replicas have agreed on, block by block
@@ -55,7 +56,8 @@
  * STRUCTS    No struct crosses by value. Structs that may grow begin with `size_t struct_size`:
  *            call their hotstuff_T_init(&it, sizeof it) before you fill them or let them be
  *            filled. A larger struct, of a newer header, is accepted if the members that the
- *            library does not know are zero, else it is ::HOTSTUFF_E_UNSUPPORTED.
+ *            library does not know are zero, else it is ::HOTSTUFF_E_UNSUPPORTED. In one that
+ *            the library fills they become zero.
  * THREADS    [any]              from any thread, several at once on one object.
  *            [serial]           from any thread, one call at a time on one object.
  *            [not-in-callback]  not inside a callback of the same replica, which it would wait
@@ -72,6 +74,7 @@
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
  *            own threads and none in yours, and prints nothing. Of the environment it reads
  *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
+ *            After dlclose() it stays in memory.
  */
 
 /* ======================================================================== compiling and linking */
@@ -364,6 +367,9 @@ typedef struct hotstuff_hash {
  * An Ed25519 signature (RFC 8032).
  */
 typedef struct hotstuff_signature {
+    /**
+     * The signature itself.
+     */
     uint8_t bytes[HOTSTUFF_SIGNATURE_LEN];
 } hotstuff_signature;
 
@@ -524,7 +530,8 @@ hotstuff_status hotstuff_validator_set_new(hotstuff_validator_set **out);
 
 /**
  * Gives a validator a power, in place of any it had. A quorum is more than two thirds of the power
- * of all validators together. [serial]
+ * of all validators together: of equal ones, 4 bear one that fails or lies, 3f + 1 bear
+ * f. [serial]
  *
  * @param set    the set
  * @param key    the validator
@@ -1134,8 +1141,10 @@ hotstuff_status hotstuff_config_genesis_hash(const hotstuff_config *cfg,
                                              hotstuff_hash *out);
 
 /**
- * The most bytes that any message of this chain has: what a transport must be able to carry. It
- * follows from the block limit. [any]
+ * The most bytes that any message of this chain has: what a transport must be able to carry. It is
+ * the block limit and 512 KiB, which certificates of a thousand validators need. With few of
+ * them, small blocks and few blocks at once (hotstuff_config_set_sync()), messages are far
+ * smaller. [any]
  *
  * @param cfg  the config
  * @param out  receives the number
@@ -1523,8 +1532,9 @@ HOTSTUFF_API
 uint64_t hotstuff_validate_block_request_cur_view(const hotstuff_validate_block_request *request);
 
 /**
- * The block in question. Its data may be empty: the library made it alone. Borrowed: valid during
- * the callback. NULL for NULL. [any]
+ * The block in question. Its data is never empty: of the blocks that the library makes alone,
+ * which change nothing, the app is not asked. Borrowed: valid during the callback. NULL for
+ * NULL. [any]
  *
  * @param request  the request
  */
@@ -2577,8 +2587,9 @@ hotstuff_status hotstuff_replica_deliver(hotstuff_replica *replica,
                                          size_t len);
 
 /**
- * There is work for the app: whoever leads asks its app again. Remembered until then, also before
- * the start. [any], also in callbacks
+ * There is work for this replica's app, which is asked when the replica leads. If the chain is
+ * idle and another leads, all are told, and the views go on until it is this one's turn.
+ * Remembered until then, also before the start. [any], also in callbacks
  *
  * @param replica  the replica
  * @retval HOTSTUFF_E_NULL    `replica` is NULL

@@ -175,6 +175,42 @@ fn cpp_has_no_race_and_one_would_be_seen() {
     );
 }
 
+/// What hotstuff.hpp has no better word for.
+const C_ONLY: [&str; 4] = [
+    "hotstuff_error_status",
+    "hotstuff_has_feature",
+    "hotstuff_status_name",
+    "hotstuff_version_string",
+];
+
+#[test]
+fn the_cpp_header_has_every_function_and_compiles_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
+    let (header, symbols) = (read("bindings/cpp/hotstuff.hpp"), read("hotstuff.sym"));
+    for symbol in symbols.lines().filter(|symbol| !C_ONLY.contains(symbol)) {
+        let is_used = header.contains(&format!("{symbol}("))
+            || header.contains(&format!("{symbol},"))
+            || header.contains(&format!("{symbol})"))
+            || header.contains(&format!("{symbol}>"));
+        assert!(is_used, "hotstuff.hpp does not use {symbol}");
+    }
+    for (compiler, package) in [("g++", "g++"), ("clang++", "clang")] {
+        for standard in ["-std=c++17", "-std=c++20"] {
+            let mut command = Command::new(compiler);
+            command.args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]);
+            command
+                .args(CPP)
+                .arg(standard)
+                .arg(root.join("tests/c/cpp.cc"));
+            for include in ["include", "bindings/cpp"] {
+                command.arg("-I").arg(root.join(include));
+            }
+            run(&mut command, package);
+        }
+    }
+}
+
 /// The chain of `tests/c/node.h` with two validators, and two votes of the second one.
 fn double_vote() -> (Genesis, [Vote; 2]) {
     let key = |number: u8| {

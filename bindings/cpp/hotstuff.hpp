@@ -8,13 +8,15 @@
  *
  *     keypair  validator_set  config  network  replica     who takes part, and how
  *     app  transport  receiver  broadcaster                what you derive from
+ *     signer  view_timer  leader_rule
  *     propose_request  validate_request  updates  event    what your callbacks are given
  *     block_tree  snapshot  block_iter  block  buffer      what is read
+ *     verify_qc()  verify_commit_proof() ...               what needs no replica
  *     error  logger                                        what went wrong, and where it is told
  *
  * OWNERSHIP   A class that owns a C object is movable and not copyable; one that was moved from
- *             holds nothing: get() is nullptr. block_ref, block_tree, bytes_view and what callbacks
- *             are given borrow, as hotstuff.h says; they are small.
+ *             holds nothing: get() is nullptr. block_ref, validator_set_ref, block_tree, bytes_view
+ *             and what callbacks are given borrow, as hotstuff.h says; they are small.
  * ERRORS      A function that fails throws hotstuff::error, which carries the status. What is part
  *             of ordinary life is a result: not found, timed out and done are an empty
  *             std::optional or false.
@@ -22,8 +24,8 @@
  *             failed callback costs, and the first exception is KEPT. replica::take_exception()
  *             gives it, replica::rethrow() throws it, and so does the host's next wait:
  *             next_committed(), wait_committed(), wait(). Then the place is free for another.
- * THREADS     As in hotstuff.h. What you derive from app, transport, receiver or broadcaster is
- *             called by threads of the library, and may be released by one of them.
+ * THREADS     As in hotstuff.h. What you derive from these classes is called by threads of the
+ *             library, and may be released by one of them.
  */
 #ifndef HOTSTUFF_HPP
 #define HOTSTUFF_HPP
@@ -104,9 +106,6 @@ public:
     std::exception_ptr take() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         return std::exchange(first_, nullptr);
-    }
-    void rethrow() {
-        if (const std::exception_ptr exception = take()) std::rethrow_exception(exception);
     }
 
 private:
@@ -216,6 +215,8 @@ template <class C> struct octets : C {
 using hash = detail::octets<hotstuff_hash>;
 /** The name of a validator: its public key. */
 using address = detail::octets<hotstuff_validator_address>;
+/** Ed25519. */
+using signature = detail::octets<hotstuff_signature>;
 
 /** Bytes that the library made. */
 class buffer {
@@ -270,13 +271,37 @@ private:
     detail::owner<hotstuff_keypair, hotstuff_keypair_free> key_;
 };
 
-/** Validators and their powers, sorted by address. */
-class validator_set {
+/** Validators that somebody else owns. */
+class validator_set_ref {
 public:
     struct validator {
         hotstuff::address address;
         uint64_t power;
     };
+
+    explicit validator_set_ref(const hotstuff_validator_set *borrowed) noexcept : set_(borrowed) {}
+
+    size_t size() const noexcept { return hotstuff_validator_set_len(set_); }
+    /** Throws ::HOTSTUFF_E_NOT_FOUND beyond size(). */
+    validator at(size_t index) const {
+        validator one{};
+        detail::check(hotstuff_validator_set_at(set_, index, &one.address, &one.power));
+        return one;
+    }
+    uint64_t total_power() const noexcept { return hotstuff_validator_set_total_power(set_); }
+    uint64_t quorum_power() const noexcept { return hotstuff_validator_set_quorum_power(set_); }
+    /** In which they validate. */
+    uint64_t epoch() const noexcept { return hotstuff_validator_set_epoch(set_); }
+    const hotstuff_validator_set *get() const noexcept { return set_; }
+
+private:
+    const hotstuff_validator_set *set_;
+};
+
+/** Validators and their powers, sorted by address. */
+class validator_set {
+public:
+    using validator = validator_set_ref::validator;
 
     validator_set() : set_(detail::made<hotstuff_validator_set>(hotstuff_validator_set_new)) {}
     /** Takes it over. */
@@ -287,18 +312,22 @@ public:
         detail::check(hotstuff_validator_set_put(set_.get(), &key, power));
         return *this;
     }
-    size_t size() const noexcept { return hotstuff_validator_set_len(get()); }
-    /** Throws ::HOTSTUFF_E_NOT_FOUND beyond size(). */
-    validator at(size_t index) const {
-        validator one{};
-        detail::check(hotstuff_validator_set_at(get(), index, &one.address, &one.power));
-        return one;
+    /** For a set that was written down, and is trusted again. */
+    validator_set &set_epoch(uint64_t epoch) {
+        detail::check(hotstuff_validator_set_set_epoch(set_.get(), epoch));
+        return *this;
     }
-    uint64_t total_power() const noexcept { return hotstuff_validator_set_total_power(get()); }
-    uint64_t quorum_power() const noexcept { return hotstuff_validator_set_quorum_power(get()); }
+    operator validator_set_ref() const noexcept { return validator_set_ref(set_.get()); }
+    size_t size() const noexcept { return ref().size(); }
+    validator at(size_t index) const { return ref().at(index); }
+    uint64_t total_power() const noexcept { return ref().total_power(); }
+    uint64_t quorum_power() const noexcept { return ref().quorum_power(); }
+    uint64_t epoch() const noexcept { return ref().epoch(); }
     const hotstuff_validator_set *get() const noexcept { return set_.get(); }
 
 private:
+    validator_set_ref ref() const noexcept { return *this; }
+
     detail::owner<hotstuff_validator_set, hotstuff_validator_set_free> set_;
 };
 
@@ -431,6 +460,18 @@ public:
             return hotstuff_block_tree_commit_qc_of(tree_, epoch, out);
         });
     }
+    /** The proof that a block is committed, for verify_commit_proof(); nothing if it is not. */
+    std::optional<buffer> commit_proof(const hash &name) const {
+        return found<buffer, hotstuff_buffer>([&](hotstuff_buffer **out) {
+            return hotstuff_block_tree_commit_proof(tree_, &name, out);
+        });
+    }
+    /** Who validates after an epoch, for verify_epoch_proof(); nothing if it has not ended. */
+    std::optional<buffer> epoch_proof(uint64_t epoch) const {
+        return found<buffer, hotstuff_buffer>([&](hotstuff_buffer **out) {
+            return hotstuff_block_tree_epoch_proof(tree_, epoch, out);
+        });
+    }
     /** Committed blocks from a height upward; it may outlive this snapshot. */
     block_iter blocks(uint64_t from_height = 1) const {
         return block_iter(detail::made<hotstuff_block_iter>([&](hotstuff_block_iter **out) {
@@ -463,6 +504,36 @@ private:
 };
 
 /* ======================================================================= what a replica is told */
+
+/** Whoever holds the validator's key, if it is not this process. Replicas may ask at once. */
+class signer {
+public:
+    signer() = default;
+    signer(const signer &) = delete;
+    signer &operator=(const signer &) = delete;
+    virtual ~signer() = default;
+    /** Ed25519 of the message as it is. Throwing costs the view and nothing else. */
+    virtual hotstuff::signature sign(bytes_view message) = 0;
+};
+
+/** How long a view lasts: pure, and quick. */
+class view_timer {
+public:
+    virtual ~view_timer() = default;
+    /** Throwing means one second. */
+    virtual std::chrono::milliseconds wait_timeout(validator_set_ref validators,
+                                                   uint64_t highest_qc_view,
+                                                   uint64_t highest_commit_view,
+                                                   uint64_t cur_view) = 0;
+};
+
+/** Who leads a view: pure, quick, and the same on all replicas. */
+class leader_rule {
+public:
+    virtual ~leader_rule() = default;
+    /** An index for validator_set_ref::at(). Throwing halts the replica. */
+    virtual size_t view_leader(validator_set_ref validators, uint64_t cur_view) = 0;
+};
 
 /** Everything a replica is told when it is opened: `config().chain_id(1).data_dir("x")...`. */
 class config {
@@ -512,6 +583,54 @@ public:
         return *this;
     }
 
+    /** In place of a key pair; `key` is the public key that it signs for. */
+    config &signer(const address &key, std::shared_ptr<hotstuff::signer> own) {
+        using host = detail::hosted<hotstuff::signer>;
+        hotstuff_signer_callbacks table;
+        hotstuff_signer_callbacks_init(&table, sizeof table);
+        table.sign = [](void *self, const uint8_t *message, size_t len,
+                        hotstuff_signature *out) noexcept {
+            auto &to = host::at(self);
+            return detail::contained<int32_t>(*to.kept, HOTSTUFF_E_CALLBACK, [&] {
+                *out = to.object->sign(bytes_view(message, len));
+                return HOTSTUFF_OK;
+            });
+        };
+        return lend(table, std::move(own), [&] {
+            return hotstuff_config_set_signer(get(), &key, &table);
+        });
+    }
+    /** In place of the library's own. T derives from view_timer, leader_rule or both. */
+    template <class T> config &pacemaker(std::shared_ptr<T> own) {
+        constexpr bool times = std::is_base_of_v<view_timer, T>;
+        constexpr bool leads = std::is_base_of_v<leader_rule, T>;
+        static_assert(times || leads, "derive from hotstuff::view_timer or leader_rule");
+        using host = detail::hosted<T>;
+        hotstuff_pacemaker_callbacks table;
+        hotstuff_pacemaker_callbacks_init(&table, sizeof table);
+        if constexpr (times)
+            table.wait_timeout = [](void *self, const hotstuff_validator_set *validators,
+                                    uint64_t qc, uint64_t commit, uint64_t cur) noexcept {
+                auto &to = host::at(self);
+                return detail::contained<uint64_t>(*to.kept, 1000, [&] {
+                    const validator_set_ref set(validators);
+                    return detail::milliseconds(to.object->wait_timeout(set, qc, commit, cur));
+                });
+            };
+        if constexpr (leads)
+            table.view_leader = [](void *self, const hotstuff_validator_set *validators,
+                                   uint64_t cur_view, size_t *leader_index) noexcept {
+                auto &to = host::at(self);
+                return detail::contained<int32_t>(*to.kept, HOTSTUFF_E_CALLBACK, [&] {
+                    const validator_set_ref set(validators);
+                    *leader_index = to.object->view_leader(set, cur_view);
+                    return HOTSTUFF_OK;
+                });
+            };
+        return lend(table, std::move(own),
+                    [&] { return hotstuff_config_set_pacemaker(get(), &table); });
+    }
+
     hash genesis_hash() const {
         hash out;
         detail::check(hotstuff_config_genesis_hash(get(), &out));
@@ -531,6 +650,22 @@ private:
         return *this;
     }
 
+    /** Hands over a table, and with it a share in the object that it calls. */
+    template <class Table, class T, class Set>
+    config &lend(Table &table, std::shared_ptr<T> own, Set &&set) {
+        using host = detail::hosted<T>;
+        if (!own) throw error(HOTSTUFF_E_NULL);
+        auto userdata = std::make_unique<host>(host{std::move(own), kept_});
+        table.userdata = userdata.get();
+        table.destroy = host::destroy;
+        detail::check(set());
+        (void)userdata.release();
+        return *this;
+    }
+
+    friend class replica;
+
+    std::shared_ptr<detail::kept_exceptions> kept_ = std::make_shared<detail::kept_exceptions>();
     detail::owner<hotstuff_config, hotstuff_config_free> config_;
 };
 
@@ -575,6 +710,10 @@ public:
         hash out;
         hotstuff_propose_block_request_prev_block(request_, &out);
         return out;
+    }
+    /** How long it is until this replica gives the view up, as of the call. */
+    std::chrono::milliseconds budget() const noexcept {
+        return std::chrono::milliseconds(hotstuff_propose_block_request_budget_ms(request_));
     }
     /** The state as of that block. */
     hotstuff::block_tree block_tree() const noexcept {
@@ -680,6 +819,11 @@ public:
     }
     tcp_config &peer(const address &key, const std::string &host_port) {
         detail::check(hotstuff_tcp_config_add_peer(config_.get(), &key, host_port.c_str()));
+        return *this;
+    }
+    /** Under which key a peer is met, if it is not its validator's own. */
+    tcp_config &peer_key(const address &peer, const address &key) {
+        detail::check(hotstuff_tcp_config_set_peer_key(config_.get(), &peer, &key));
         return *this;
     }
     tcp_config &max_listeners(uint32_t connections) {
@@ -843,12 +987,41 @@ inline hotstuff_evidence_info read_evidence(bytes_view evidence) {
 }
 
 /** Whom a piece of evidence convicts. Throws if it convicts nobody; the status says why. */
-inline address verify_evidence(const hash &genesis, const validator_set &validators,
+inline address verify_evidence(const hash &genesis, validator_set_ref trusted,
                                bytes_view evidence) {
     address offender;
-    detail::check(hotstuff_verify_evidence(&genesis, validators.get(), evidence.data(),
+    detail::check(hotstuff_verify_evidence(&genesis, trusted.get(), evidence.data(),
                                            evidence.size(), &offender));
     return offender;
+}
+
+/** What a quorum certificate says. Throws if it is none of the validators of its epoch. */
+inline hotstuff_qc_info verify_qc(const hash &genesis, validator_set_ref trusted, bytes_view qc) {
+    hotstuff_qc_info info;
+    hotstuff_qc_info_init(&info, sizeof info);
+    detail::check(hotstuff_verify_qc(&genesis, trusted.get(), qc.data(), qc.size(), &info));
+    return info;
+}
+
+/** Returns if the validators of the block's epoch have committed it: what the last certificate of
+ *  the proof says. Throws if not. */
+inline hotstuff_qc_info verify_commit_proof(const hash &genesis, validator_set_ref trusted,
+                                            const hash &block, bytes_view proof) {
+    hotstuff_qc_info info;
+    hotstuff_qc_info_init(&info, sizeof info);
+    detail::check(hotstuff_verify_commit_proof(&genesis, trusted.get(), &block, proof.data(),
+                                               proof.size(), &info));
+    return info;
+}
+
+/** Who validates in the next epoch. Throws if this is not proven. */
+inline validator_set verify_epoch_proof(const hash &genesis, validator_set_ref trusted,
+                                        bytes_view proof) {
+    using raw = hotstuff_validator_set;
+    return validator_set(detail::made<raw>([&](raw **next) {
+        return hotstuff_verify_epoch_proof(&genesis, trusted.get(), proof.data(), proof.size(),
+                                           next);
+    }));
 }
 
 /* ===================================================================================== replicas */
@@ -859,7 +1032,7 @@ class replica {
 public:
     /** Opens it. The network is taken from you only if this succeeds. */
     replica(const config &config, std::shared_ptr<app> own, network &&network)
-        : kept_(network.kept_) {
+        : kept_(network.kept_), of_config_(config.kept_) {
         if (!own) throw error(HOTSTUFF_E_NULL);
         using host = detail::hosted<app>;
         auto userdata = std::make_unique<host>(host{std::move(own), kept_});
@@ -963,9 +1136,15 @@ public:
     }
 
     /** What a callback has thrown, first of all since the last call; null if nothing. */
-    std::exception_ptr take_exception() noexcept { return kept_->take(); }
+    std::exception_ptr take_exception() noexcept {
+        std::exception_ptr exception = kept_->take();
+        return exception ? exception : of_config_->take();
+    }
     /** Throws it, if there is something. */
-    void rethrow() { kept_->rethrow(); }
+    void rethrow() {
+        if (const std::exception_ptr exception = take_exception())
+            std::rethrow_exception(exception);
+    }
 
     hotstuff::snapshot snapshot() const {
         return hotstuff::snapshot(detail::made<hotstuff_block_tree>(
@@ -982,6 +1161,12 @@ public:
         hotstuff_metrics_init(&out, sizeof out);
         detail::check(hotstuff_replica_metrics(get(), &out));
         return out;
+    }
+    /** The counters as text for Prometheus. */
+    std::string metrics_text() const {
+        return buffer(detail::made<hotstuff_buffer>([&](hotstuff_buffer **out) {
+            return hotstuff_replica_metrics_text(get(), out);
+        })).str();
     }
     /** A piece of evidence that this replica keeps, from index 0 on; nothing after the last. */
     std::optional<buffer> evidence_at(size_t index) const {
@@ -1002,6 +1187,8 @@ private:
     }
 
     std::shared_ptr<detail::kept_exceptions> kept_;
+    /** Of the signer and the pacemaker, which all replicas of a config share. */
+    std::shared_ptr<detail::kept_exceptions> of_config_;
     detail::owner<hotstuff_replica, hotstuff_replica_free> replica_;
 };
 

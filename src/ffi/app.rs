@@ -148,8 +148,9 @@ pub unsafe extern "C" fn hotstuff_validate_block_request_cur_view(
     enter_value(0, |call| Ok(unsafe { call.handle(request) }?.cur_view))
 }
 
-/// The block in question. Its data may be empty: the library made it alone. Borrowed: valid during
-/// the callback. NULL for NULL. [any]
+/// The block in question. Its data is never empty: of the blocks that the library makes alone,
+/// which change nothing, the app is not asked. Borrowed: valid during the callback. NULL for
+/// NULL. [any]
 ///
 /// @param request  the request
 #[no_mangle]
@@ -296,17 +297,28 @@ impl CApp {
             data_bytes_max: self.data_bytes_max,
             ..Answer::default()
         };
-        let handle = Handle::new::<hotstuff_updates>(Mutex::new(answer));
+        let mut handle = Handle::new::<hotstuff_updates>(Mutex::new(answer));
         let verdict = self
             .owner
             .call(|| callback(handle.as_noun::<hotstuff_updates>().cast_mut()));
-        let mut answer = handle
-            .value()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let answer = std::mem::take(&mut *answer);
+        let answer = handle.value_mut().get_mut();
+        let answer = std::mem::take(answer.unwrap_or_else(PoisonError::into_inner));
         (verdict, (!answer.is_broken).then_some(answer))
     }
+}
+
+/// The app of a table, for those who measure what the door costs.
+///
+/// # Safety
+/// NULL, or initialised, with callbacks that keep the header's rules.
+#[doc(hidden)]
+pub unsafe fn app_of_callbacks(
+    table: *const hotstuff_app_callbacks,
+    data_bytes_max: u64,
+) -> Option<Box<dyn App>> {
+    // SAFETY: the caller's contract.
+    let app = unsafe { CApp::new(table, Owner::new(), GenesisHash::default(), data_bytes_max) };
+    Some(Box::new(app.ok()?))
 }
 
 impl App for CApp {

@@ -1,7 +1,7 @@
 //! Snapshots of the block tree, owned and lent.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::block::NamedBlock;
 use super::entry::{enter, enter_quietly, failure, Call, Failure};
@@ -37,20 +37,30 @@ impl Noun for hotstuff_block_iter {
     type Value = Mutex<Walk>;
 }
 
-/// Shared with its iterators, which may therefore outlive it.
-#[derive(Clone)]
-pub(super) struct Tree(Arc<Mutex<Source>>); // a read transaction is used by one at a time
+pub(super) struct Tree {
+    /// Shared with its iterators, which may therefore outlive it; a read transaction is used by one
+    /// at a time. Of what is lent it is made when somebody looks: most callbacks cost nothing.
+    source: OnceLock<Arc<Mutex<Source>>>,
+    lent: Option<Lent>,
+}
 
 enum Source {
     Owned(Box<Snapshot>),
-    /// Of a request: there until [`Tree::end`].
-    Lent(NonNull<dyn BlockTreeSnapshot>),
+    Lent(Lent),
     Ended,
 }
 
-// SAFETY: an owned snapshot may be used on any thread, one at a time; a lent one too, while its
-// callback runs: by the header's rules it is the host that passes it on. Both are behind the mutex.
+/// Of a request: there until [`Tree::end`].
+#[derive(Clone, Copy)]
+struct Lent(NonNull<dyn BlockTreeSnapshot>);
+
+// SAFETY: a snapshot may be used on any thread, one at a time; a lent one too, while its callback
+// runs: by the header's rules it is the host that passes it on. Both are behind the mutex.
 unsafe impl Send for Source {}
+// SAFETY: likewise: it is copied into the mutex, and used nowhere else.
+unsafe impl Send for Lent {}
+// SAFETY: likewise.
+unsafe impl Sync for Lent {}
 
 pub(super) struct Walk {
     tree: Tree,
@@ -59,7 +69,15 @@ pub(super) struct Walk {
 
 impl Tree {
     pub(super) fn owned(snapshot: Snapshot) -> Self {
-        Tree(Arc::new(Mutex::new(Source::Owned(Box::new(snapshot)))))
+        let source = Source::Owned(Box::new(snapshot));
+        Tree::of(Arc::new(Mutex::new(source)))
+    }
+
+    fn of(source: Arc<Mutex<Source>>) -> Self {
+        Tree {
+            source: OnceLock::from(source),
+            lent: None,
+        }
     }
 
     /// A snapshot lent to a callback.
@@ -75,23 +93,41 @@ impl Tree {
                 NonNull<dyn BlockTreeSnapshot + 'static>,
             >(snapshot)
         };
-        Tree(Arc::new(Mutex::new(Source::Lent(snapshot))))
+        Tree {
+            source: OnceLock::new(),
+            lent: Some(Lent(snapshot)),
+        }
+    }
+
+    fn source(&self) -> &Arc<Mutex<Source>> {
+        self.source.get_or_init(|| {
+            let source = self.lent.map_or(Source::Ended, Source::Lent);
+            Arc::new(Mutex::new(source))
+        })
+    }
+
+    /// The same, for an iterator.
+    fn share(&self) -> Tree {
+        Tree::of(Arc::clone(self.source()))
     }
 
     /// The callback returns: whoever kept an iterator finds nothing behind it.
     pub(super) fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Ended;
+        if let Some(source) = self.source.get() {
+            *source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Ended;
+        }
     }
 
     fn read<V>(
         &self,
         read: impl FnOnce(&dyn BlockTreeSnapshot) -> Result<V, Failure>,
     ) -> Result<V, Failure> {
-        let source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = self.source().lock();
+        let source = source.unwrap_or_else(PoisonError::into_inner);
         match &*source {
             Source::Owned(snapshot) => read(&**snapshot),
             // SAFETY: `lent` was promised that `end` comes first, and `end` waits for this lock.
-            Source::Lent(snapshot) => read(unsafe { snapshot.as_ref() }),
+            Source::Lent(Lent(snapshot)) => read(unsafe { snapshot.as_ref() }),
             Source::Ended => {
                 let text = "the block tree was lent to a callback that has returned";
                 Err(failure(HOTSTUFF_E_STATE, text))
@@ -413,7 +449,7 @@ pub unsafe extern "C" fn hotstuff_block_tree_iter(
         // SAFETY: the header's rules: NULL, or a place for a pointer.
         let out = unsafe { call.out(out) }?;
         // SAFETY: the header's rules: NULL, or a living tree.
-        let tree = unsafe { call.handle(tree) }?.clone();
+        let tree = unsafe { call.handle(tree) }?.share();
         out.give(Mutex::new(Walk {
             tree,
             next: BlockHeight(height.max(1)),

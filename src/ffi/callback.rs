@@ -1,7 +1,7 @@
 //! Who is calling back on this thread (a replica must not wait for its own callback), and what
 //! happens to userdata at the end.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,8 +12,15 @@ use super::HOTSTUFF_E_REENTRANT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
+/// A callback that runs, on the stack of its thread, and the one inside of which it does.
+struct Frame {
+    owner: Owner,
+    outer: *const Frame,
+}
+
 thread_local! {
-    static RUNNING: RefCell<Vec<Owner>> = const { RefCell::new(Vec::new()) };
+    /// The innermost of this thread.
+    static RUNNING: Cell<*const Frame> = const { Cell::new(std::ptr::null()) };
 }
 
 impl Owner {
@@ -25,22 +32,32 @@ impl Owner {
 
     /// Runs a callback of this replica.
     pub(super) fn call<R>(self, callback: impl FnOnce() -> R) -> R {
-        struct Pop;
+        struct Pop(*const Frame);
         impl Drop for Pop {
             fn drop(&mut self) {
-                let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
+                RUNNING.set(self.0);
             }
         }
-        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self));
-        let _pop = Pop;
+        let frame = Frame {
+            owner: self,
+            outer: RUNNING.get(),
+        };
+        let _pop = Pop(frame.outer);
+        RUNNING.set(&raw const frame);
         callback()
     }
 
     /// Whether this thread is inside a callback of this replica.
     pub(super) fn is_calling(self) -> bool {
-        RUNNING
-            .try_with(|running| running.borrow().contains(&self))
-            .unwrap_or(false)
+        let mut frame = RUNNING.get();
+        // SAFETY: it stands on this thread's stack, and is taken out of the list before it goes.
+        while let Some(running) = unsafe { frame.as_ref() } {
+            if running.owner == self {
+                return true;
+            }
+            frame = running.outer;
+        }
+        false
     }
 
     /// # Errors

@@ -494,8 +494,10 @@ pub unsafe extern "C" fn hotstuff_config_genesis_hash(
     })
 }
 
-/// The most bytes that any message of this chain has: what a transport must be able to carry. It
-/// follows from the block limit. [any]
+/// The most bytes that any message of this chain has: what a transport must be able to carry. It is
+/// the block limit and 512 KiB, which certificates of a thousand validators need. With few of
+/// them, small blocks and few blocks at once (hotstuff_config_set_sync()), messages are far
+/// smaller. [any]
 ///
 /// @param cfg  the config
 /// @param out  receives the number

@@ -95,8 +95,7 @@ fn run<V>(body: impl FnOnce(&Call) -> Result<V, Failure>) -> Result<V, Failure> 
         if let Some(poison) = unsafe { call.poison.get().as_ref() } {
             poison.store(true, Ordering::Relaxed);
         }
-        let what = panic_text(&*panic);
-        std::mem::forget(panic); // its destructor could panic again
+        let what = panic_text(panic);
         Err(failure(
             HOTSTUFF_E_PANIC,
             format!("a bug in libhotstuff: {what}; please report it"),
@@ -104,10 +103,18 @@ fn run<V>(body: impl FnOnce(&Call) -> Result<V, Failure>) -> Result<V, Failure> 
     })
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic".into())
+fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let panic = match panic.downcast::<String>() {
+        Ok(text) => return *text,
+        Err(panic) => panic,
+    };
+    match panic.downcast::<&str>() {
+        Ok(text) => (*text).to_owned(),
+        Err(stranger) => {
+            std::mem::forget(stranger); // its destructor could panic again
+            "a panic".into()
+        }
+    }
 }
 
 /// A function call from C that is under way.

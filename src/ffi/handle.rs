@@ -46,6 +46,11 @@ impl<V> Handle<V> {
         &self.value
     }
 
+    /// The value, once C has given it back.
+    pub(super) fn value_mut(&mut self) -> &mut V {
+        &mut self.value
+    }
+
     /// As C sees it, borrowed.
     pub(super) fn as_noun<T: Noun<Value = V>>(&self) -> *const T {
         std::ptr::from_ref(self).cast()

@@ -321,8 +321,9 @@ pub unsafe extern "C" fn hotstuff_replica_deliver(
     })
 }
 
-/// There is work for the app: whoever leads asks its app again. Remembered until then, also before
-/// the start. [any], also in callbacks
+/// There is work for this replica's app, which is asked when the replica leads. If the chain is
+/// idle and another leads, all are told, and the views go on until it is this one's turn.
+/// Remembered until then, also before the start. [any], also in callbacks
 ///
 /// @param replica  the replica
 /// @retval HOTSTUFF_E_NULL    `replica` is NULL

@@ -116,7 +116,8 @@ pub unsafe extern "C" fn hotstuff_validator_set_new(
 }
 
 /// Gives a validator a power, in place of any it had. A quorum is more than two thirds of the power
-/// of all validators together. [serial]
+/// of all validators together: of equal ones, 4 bear one that fails or lies, 3f + 1 bear
+/// f. [serial]
 ///
 /// @param set    the set
 /// @param key    the validator

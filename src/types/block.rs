@@ -13,19 +13,20 @@ use super::{
     ValidatorSetUpdate, ValidatorSetUpdates, ViewNumber,
 };
 
-/// The bytes of a block, shared: they are copied out of the network once, and never again.
+/// The bytes of a block, shared: they are copied out of the network, or in from the app, once and
+/// never again.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Data(pub Arc<[u8]>);
+pub struct Data(pub Arc<Vec<u8>>);
 
 impl Data {
-    /// Shares `bytes`.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
-        Data(bytes.into())
+    /// Shares `bytes`; those of a `Vec` are not copied.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Data(Arc::new(bytes.into()))
     }
 
     /// The data of a block that the library makes alone.
     pub fn empty() -> Self {
-        Data(Arc::new([]))
+        Data::new([])
     }
 
     /// SHA-256 of the bytes.

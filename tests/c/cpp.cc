@@ -77,7 +77,7 @@ struct counter final : hotstuff::app {
     bool propose_block(const hotstuff::propose_request &ask, hotstuff::updates &out) override {
         fail_if(propose_throws, "propose");
         if (is_idle) return false;
-        CHECK(ask.cur_view() > 0);
+        CHECK(ask.cur_view() > 0 && ask.budget() <= 5s);
         out.set_state("count", std::to_string(count(ask.block_tree()) + 1));
         out.set_state("gone", "soon");
         out.delete_state("gone");
@@ -88,7 +88,7 @@ struct counter final : hotstuff::app {
         fail_if(validate_throws, "validate");
         CHECK(ask.cur_view() > 0 || ask.is_sync());
         const hotstuff::bytes_view data = ask.proposed_block().data();
-        if (data.empty()) return true; // the library's own
+        CHECK(!data.empty()); // of the library's own blocks nobody is asked
         if (data != "+") return false;
         out.set_state("count", std::to_string(count(ask.block_tree()) + 1));
         out.set_state("gone", "soon");
@@ -162,6 +162,35 @@ void mailbox::broadcast(hotstuff::bytes_view message) {
         if (peer != self) (void)box->put(self, message);
 }
 
+/// Holds a key.
+struct notary final : hotstuff::signer {
+    std::atomic<bool> throws{false};
+    std::atomic<int> signed_{0};
+    hotstuff::signature (*sign_with)(hotstuff::bytes_view);
+
+    explicit notary(hotstuff::signature (*with)(hotstuff::bytes_view)) : sign_with(with) {}
+    hotstuff::signature sign(hotstuff::bytes_view message) override {
+        fail_if(throws, "sign");
+        CHECK(message.size() == 32);
+        signed_++;
+        return sign_with(message);
+    }
+};
+
+/// Everyone in turn, as the library does, and as long.
+struct turns final : hotstuff::view_timer, hotstuff::leader_rule {
+    std::atomic<int> asked{0};
+    std::chrono::milliseconds wait_timeout(hotstuff::validator_set_ref validators, uint64_t qc,
+                                           uint64_t, uint64_t cur_view) override {
+        CHECK(validators.size() == 4 && cur_view >= qc);
+        return std::min(200ms * (1 << std::min<uint64_t>(cur_view - qc, 5)), 5000ms);
+    }
+    size_t view_leader(hotstuff::validator_set_ref validators, uint64_t cur_view) override {
+        asked++;
+        return cur_view % validators.size();
+    }
+};
+
 /// Four of them.
 struct cluster {
     static constexpr size_t count = 4;
@@ -170,6 +199,7 @@ struct cluster {
     std::vector<std::shared_ptr<counter>> apps;
     std::vector<std::shared_ptr<mailbox>> boxes;
     std::vector<hotstuff::replica> replicas;
+    std::shared_ptr<turns> pace = std::make_shared<turns>();
     hotstuff::hash genesis;
     std::atomic<int> told{0};
     std::atomic<bool> event_throws{false};
@@ -194,7 +224,7 @@ struct cluster {
             config.max_block_bytes(1000).vote_to(HOTSTUFF_VOTE_TO_ALL).sync(16, 1s);
             config.key(keys[i]).data_dir((folder.path / std::to_string(i)).string()).create(true);
             config.map_size(64 << 20).durability(HOTSTUFF_DURABILITY_PROCESS_CRASH);
-            config.view_timeout(200ms, 5s).option("sync.interval_ms", "5000");
+            config.view_timeout(200ms, 5s).option("sync.interval_ms", "5000").pacemaker(pace);
             CHECK(config.max_message_bytes() > 1000);
             genesis = config.genesis_hash();
             apps.push_back(std::make_shared<counter>());
@@ -281,12 +311,26 @@ void reading(cluster &c) {
         CHECK(!tree->block(c.genesis) && !tree->block_at(0));
         CHECK(tree->validators().size() == 4 && tree->validators_of(0)->size() == 4);
         CHECK(!tree->validators_of(1) && !tree->commit_qc_of(1));
-        CHECK(!tree->highest_qc().view().empty());
+        const auto highest = tree->highest_qc();
+        CHECK(hotstuff::verify_qc(c.genesis, tree->validators(), highest.view()).view > 4);
+        const auto proof = tree->commit_proof(parent);
+        const auto said = hotstuff::verify_commit_proof(c.genesis, tree->validators(), parent,
+                                                        proof->view());
+        CHECK(said.view >= 5 && said.signed_power >= 3 && tree->validators().epoch() == 0);
+        CHECK(status_of([&] {
+                  (void)hotstuff::verify_commit_proof(c.genesis, tree->validators(), c.genesis,
+                                                      proof->view());
+              }) == HOTSTUFF_E_INVALID_ARGUMENT);
+        CHECK(!tree->commit_proof(c.genesis) && !tree->epoch_proof(0));
+        CHECK(status_of([&] {
+                  (void)hotstuff::verify_epoch_proof(c.genesis, tree->validators(), "x");
+              }) == HOTSTUFF_E_DECODE);
         blocks = tree->blocks(5);
     }
     CHECK(blocks->next()->height() == 5); // it outlives the snapshot
     while (blocks->next()) continue;
     CHECK(replica.info().committed_height >= 5 && replica.metrics().committed_height >= 5);
+    CHECK(replica.metrics_text().find("hotstuff_") != std::string::npos && c.pace->asked > 0);
     CHECK(!replica.evidence_at(0));
     CHECK(c.boxes[1]->connected == 3);
     CHECK(replica.deliver(c.boxes[2]->self, "rubbish"));
@@ -341,6 +385,58 @@ void a_cluster() {
         c.replicas.clear();
         CHECK(counter::alive == 0);
     }
+}
+
+/// A replica alone, whose signer throws: nothing is said, and the host hears why.
+void what_a_signer_throws_is_kept() {
+    hub all;
+    const directory folder;
+    const auto key = hotstuff::keypair::generate().public_key();
+    const auto own = std::make_shared<notary>([](hotstuff::bytes_view) {
+        return hotstuff::signature(); // which is none
+    });
+    own->throws = true;
+    {
+        hotstuff::config config;
+        config.chain_id(1).signer(key, own).data_dir(folder.path.string()).create(true);
+        config.map_size(64 << 20).view_timeout(50ms, 100ms);
+        config.genesis_validators(std::move(hotstuff::validator_set().put(key, 1)));
+        hotstuff::replica replica(config, std::make_shared<counter>(),
+                                  hotstuff::network::of(std::make_shared<mailbox>(all)));
+        replica.start();
+        std::exception_ptr kept;
+        CHECK(eventually([&] { return kept || (kept = replica.take_exception()); }));
+        own->throws = false;
+        CHECK(eventually([&] { return own->signed_ > 0; }));
+        CHECK(replica.info().committed_height == 0 && replica.info().halted == 0);
+    }
+    CHECK(own.use_count() == 1);
+}
+
+/// Who leads is what everything depends on: not to know is to stop.
+void a_leader_rule_that_throws_halts() {
+    struct nobody final : hotstuff::leader_rule {
+        size_t view_leader(hotstuff::validator_set_ref, uint64_t) override {
+            throw thrown("who?");
+        }
+    };
+    hub all;
+    const directory folder;
+    const auto key = hotstuff::keypair::generate();
+    hotstuff::config config;
+    config.chain_id(1).key(key).data_dir(folder.path.string()).create(true).map_size(64 << 20);
+    config.genesis_validators(std::move(hotstuff::validator_set().put(key.public_key(), 1)));
+    config.pacemaker(std::make_shared<nobody>());
+    std::string heard;
+    try {
+        hotstuff::replica replica(config, std::make_shared<counter>(),
+                                  hotstuff::network::of(std::make_shared<mailbox>(all)));
+        replica.start();
+        (void)replica.wait(60s);
+    } catch (const std::exception &e) {
+        heard = e.what();
+    }
+    CHECK(heard == "who?");
 }
 
 void what_the_logger_throws_is_kept() {
@@ -430,11 +526,14 @@ void race() {
 int main(int argc, char **argv) {
     const std::string_view how = argc < 2 ? "" : argv[1];
     if (how == "race") return race(), 0;
-    if (how != "no-fork") an_exception_through_the_library_ends_the_process(); // before there are threads
+    // Before there are threads.
+    if (how != "no-fork") an_exception_through_the_library_ends_the_process();
     values();
     keys_and_configs();
     a_refused_open_takes_nothing();
     a_cluster();
+    what_a_signer_throws_is_kept();
+    a_leader_rule_that_throws_halts();
     what_the_logger_throws_is_kept();
     std::printf("cpp: %d passed, %d failed\n", passed.load(), failed.load());
     return failed != 0;

@@ -247,16 +247,44 @@ static void a_tcp_network_too_narrow_for_the_chain_is_refused(void)
     nodes_done(&self, 1);
 }
 
+static int entries_of(const char *path)
+{
+    int count = 0;
+    DIR *dir = opendir(path);
+    while (dir != NULL && readdir(dir) != NULL)
+        count++;
+    if (dir != NULL)
+        closedir(dir);
+    return count;
+}
+
+/* Resident memory, in pages. */
+static long pages_resident(void)
+{
+    long all = 0, resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm != NULL && fscanf(statm, "%ld %ld", &all, &resident) == 2);
+    if (statm != NULL)
+        fclose(statm);
+    return resident;
+}
+
 static void opened_and_closed_many_times_it_goes_on_where_it_was(int times)
 {
     node self;
     hotstuff_replica_info info;
     uint64_t height = 0;
-    int i;
+    int i, files = 0, threads = 0;
+    long pages = 0;
 
     nodes_init(&self, 1);
     for (i = 0; i < times; i++) {
         hotstuff_config *cfg = node_config(&self);
+        if (i == times / 10) { /* what is made once, is made by now */
+            files = entries_of("/proc/self/fd");
+            threads = entries_of("/proc/self/task");
+            pages = pages_resident();
+        }
         OK(hotstuff_config_set_create(cfg, i == 0));
         node_open(&self, cfg, NULL);
         if (i % 2 == 0)
@@ -278,6 +306,10 @@ static void opened_and_closed_many_times_it_goes_on_where_it_was(int times)
         CHECK(self.events_destroyed == i / 2 + 1);
         self.callbacks_after_destroy = 0; /* of earlier lives */
     }
+    CHECK(entries_of("/proc/self/fd") == files && files > 0);
+    CHECK(entries_of("/proc/self/task") == threads && threads > 0);
+    if (times >= 1000) /* and the allocator has seen it all: a leak of 4 KiB each would be 900 */
+        CHECK(pages_resident() - pages < 512);
     nodes_done(&self, 1);
 }
 

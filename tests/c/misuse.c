@@ -372,6 +372,9 @@ static void tcp(void)
     OK(hotstuff_tcp_config_add_peer(cfg, &self, "127.0.0.1:2"));
     EXPECT_ERROR(HOTSTUFF_E_INVALID_ARGUMENT, "own key", err,
                  hotstuff_network_tcp(cfg, key, &network, &err));
+    OK(hotstuff_tcp_config_set_peer_key(cfg, &self, &peer)); /* whose key another has already */
+    EXPECT_ERROR(HOTSTUFF_E_INVALID_ARGUMENT, "key", err,
+                 hotstuff_network_tcp(cfg, key, &network, &err));
     hotstuff_tcp_config_free(cfg);
 
     OK(hotstuff_tcp_config_new(&cfg));
@@ -484,7 +487,7 @@ static void replicas_of_null(void)
     EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err,
                  hotstuff_replica_open(NULL, &app, NULL, &replica, &err));
     CHECK(replica == NULL);
-    EXPECT_ERROR(HOTSTUFF_E_STATE, "chain", err,
+    EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err,
                  hotstuff_replica_open(cfg, &app, NULL, &replica, &err));
     EXPECT(HOTSTUFF_E_NULL, hotstuff_replica_open(cfg, &app, NULL, NULL, NULL));
     EXPECT_ERROR(HOTSTUFF_E_NULL, "NULL", err, hotstuff_replica_start(NULL, &err));

@@ -111,8 +111,7 @@ static inline int32_t honest_validate(node *self, const hotstuff_validate_block_
     hotstuff_bytes bytes;
     (void)self;
     hotstuff_block_data(block, &bytes);
-    if (bytes.len == 0)
-        return HOTSTUFF_BLOCK_VALID; /* the library's own */
+    CHECK(bytes.len != 0); /* of the library's own blocks nobody is asked */
     if (bytes.len != 8 || number_of(bytes.data, 8) != count)
         return HOTSTUFF_BLOCK_INVALID;
     return set_count(updates, count) == HOTSTUFF_OK ? HOTSTUFF_BLOCK_VALID : HOTSTUFF_E_CALLBACK;

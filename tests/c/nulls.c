@@ -13,6 +13,8 @@ static hotstuff_validator_address some_validator_address;
 static hotstuff_app_callbacks some_app_callbacks;
 static hotstuff_network_callbacks some_network_callbacks;
 static hotstuff_event_callbacks some_event_callbacks;
+static hotstuff_signer_callbacks some_signer_callbacks;
+static hotstuff_pacemaker_callbacks some_pacemaker_callbacks;
 
 /* Of objects. */
 static hotstuff_error *some_error;
@@ -42,6 +44,9 @@ enum {
     way_of_hotstuff_app_callbacks = READ,
     way_of_hotstuff_network_callbacks = READ,
     way_of_hotstuff_event_callbacks = READ,
+    way_of_hotstuff_signer_callbacks = READ,
+    way_of_hotstuff_pacemaker_callbacks = READ,
+    way_of_hotstuff_qc_info = FILLED,
     way_of_hotstuff_evidence_info = FILLED,
     way_of_hotstuff_replica_info = FILLED,
     way_of_hotstuff_metrics = FILLED,
@@ -69,6 +74,41 @@ static hotstuff_status use_hotstuff_event_callbacks(hotstuff_event_callbacks *it
 {
     it->on_event = node_event;
     return hotstuff_replica_set_events(some_replica, it);
+}
+
+static int32_t sign_nothing(void *userdata, const uint8_t *message, size_t len,
+                            hotstuff_signature *out)
+{
+    (void)userdata, (void)message, (void)len, (void)out;
+    return HOTSTUFF_E_CALLBACK;
+}
+
+static hotstuff_status use_hotstuff_signer_callbacks(hotstuff_signer_callbacks *it)
+{
+    it->sign = sign_nothing;
+    return hotstuff_config_set_signer(some_config, &some_validator_address, it);
+}
+
+static hotstuff_status use_hotstuff_pacemaker_callbacks(hotstuff_pacemaker_callbacks *it)
+{
+    return hotstuff_config_set_pacemaker(some_config, it);
+}
+
+static hotstuff_status use_hotstuff_qc_info(hotstuff_qc_info *it)
+{
+    hotstuff_buffer *qc;
+    hotstuff_bytes bytes;
+    hotstuff_hash genesis;
+    hotstuff_validator_set *trusted;
+    hotstuff_status status;
+    OK(hotstuff_config_genesis_hash(some_config, &genesis));
+    OK(hotstuff_block_tree_validators(some_block_tree, &trusted));
+    OK(hotstuff_block_tree_highest_qc(some_block_tree, &qc));
+    hotstuff_buffer_get(qc, &bytes);
+    status = hotstuff_verify_qc(&genesis, trusted, bytes.data, bytes.len, it);
+    hotstuff_buffer_free(qc);
+    hotstuff_validator_set_free(trusted);
+    return status;
 }
 
 static hotstuff_status use_hotstuff_evidence_info(hotstuff_evidence_info *it)
@@ -198,6 +238,9 @@ static void make_objects(node *nodes)
     some_network_callbacks.send = node_send;
     hotstuff_event_callbacks_init(&some_event_callbacks, sizeof some_event_callbacks);
     some_event_callbacks.on_event = node_event;
+    hotstuff_signer_callbacks_init(&some_signer_callbacks, sizeof some_signer_callbacks);
+    some_signer_callbacks.sign = sign_nothing;
+    hotstuff_pacemaker_callbacks_init(&some_pacemaker_callbacks, sizeof some_pacemaker_callbacks);
 }
 
 static void free_objects(void)
