@@ -11,7 +11,7 @@ LIB = target/release/libhotstuff.so
 EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
-.PHONY: help demo test test-c test-cluster build examples header sim schedules bugs coverage twins exhaust \
+.PHONY: help demo test test-c test-cluster test-python wheel build examples header sim schedules bugs coverage twins exhaust \
 	bench crash fuzz lint clean package install uninstall dist deb third-party abi docs \
 	check-binary check-abi check-install check-dist FORCE
 
@@ -20,6 +20,8 @@ help:
 	@echo 'make test              every test: Rust, C, Python; what CI runs'
 	@echo 'make test-cluster      five replicas under faults, clients whose history must be linearizable; SECONDS=600 SEED=n'
 	@echo 'make test-c            the C door misused in every way: plain, valgrind, sanitizers; counts by group'
+	@echo 'make test-python       the Python package, its tool, its kv, its wheel'
+	@echo 'make wheel             dist/hotstuff-*.whl, with the library inside'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
@@ -95,8 +97,30 @@ test:
 	$(EXAMPLES)/custom_network
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv
 	$(PYTHON) examples-c/test_kv.py --kv $(EXAMPLES)/kv_cpp --kv $(EXAMPLES)/kv
+	$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory check-binary check-abi check-install
 	$(MAKE) --no-print-directory test-cluster SECONDS=45
+
+PYTHON_ENV = target/python
+PIP = $(PYTHON_ENV)/bin/python -m pip --disable-pip-version-check --quiet
+
+# What the tests and the wheel need, at fixed versions.
+$(PYTHON_ENV)/installed: bindings/python/requirements-test.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	rm -rf $(PYTHON_ENV)
+	$(PYTHON) -m venv $(PYTHON_ENV)
+	$(PIP) install -r $<
+	touch $@
+
+wheel: $(LIB) $(PYTHON_ENV)/installed
+	rm -rf dist/hotstuff-*.whl
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist bindings/python
+	@ls dist/hotstuff-*.whl
+
+test-python:
+	@tests/setup.sh python
+	@$(MAKE) --no-print-directory build wheel
+	bindings/python/check.sh $(PYTHON_ENV)
 
 # Five members; the first four are the validators of the genesis, the fifth joins.
 CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv \

@@ -4,6 +4,7 @@
 #   tests/setup.sh demo      compilers for C and C++, make's friends, Python
 #   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
 #   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
+#   tests/setup.sh python    what demo needs, and Python's virtual environments
 #   tests/setup.sh docs      doxygen
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
@@ -32,6 +33,9 @@ if [ "$purpose" = package ]; then
     need pkg-config pkg-config
     need abidw abigail-tools
     need dpkg-deb dpkg
+fi
+if [ "$purpose" = test ] || [ "$purpose" = python ]; then
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
 fi
 if [ "$purpose" = docs ]; then
     need doxygen doxygen
