@@ -1,5 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0. The smallest application: four replicas in one process count to
- * TARGET. The state is one byte under the key "n"; the data of a block is one byte: how much to add. */
+/* counter.c - the smallest application: four replicas in one process count to TARGET together.
+ * Its state: a byte at "n"; a block's data: how much to add. SPDX-License-Identifier: Apache-2.0 */
 #define _XOPEN_SOURCE 700
 #include <ftw.h>
 #include <hotstuff.h>

@@ -197,7 +197,7 @@ class CommandLine(unittest.TestCase):
                      "client_listen view_timeout_ms max_view_timeout_ms max_idle_ms commit_rule vote_to map_bytes "
                      "block_bytes_max block_commands_max pool_commands_max pool_bytes_max commit_timeout_ms "
                      "connections_max client_idle_ms max_listeners validator peer option.NAME SET DEL GET VALIDATOR "
-                     "OPEN HASH EVIDENCE STATUS QUIT").split():
+                     "OPEN HASH EVIDENCE WHERE BLOCK PROOF EPOCH STATUS QUIT").split():
             self.assertIn(word, done.stdout)
 
     def test_wrong_usage_says_what_and_exits_with_2(self):

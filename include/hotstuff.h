@@ -69,6 +69,7 @@
  * PROCESS    The library installs no signal handler, raises no SIGPIPE, blocks all signals in its
  *            own threads and none in yours, and prints nothing. Of the environment it reads
  *            RUST_MIN_STACK, the least stack of its threads in bytes, and nothing else.
+ *            After dlclose() it stays in memory.
  */
 
 /* ======================================================================== compiling and linking */
@@ -361,6 +362,9 @@ typedef struct hotstuff_hash {
  * An Ed25519 signature (RFC 8032).
  */
 typedef struct hotstuff_signature {
+    /**
+     * The signature itself.
+     */
     uint8_t bytes[HOTSTUFF_SIGNATURE_LEN];
 } hotstuff_signature;
 

@@ -19,18 +19,22 @@ minor=$(macro VERSION_MINOR)
 abi=$(macro ABI_VERSION)
 real=$abi.$minor.$(macro VERSION_PATCH)
 
-headers="hotstuff.h"
-if [ -f "$root/bindings/cpp/hotstuff.hpp" ]; then
-    headers="$headers hotstuff.hpp"
-fi
+pc=$libdir/pkgconfig
+cmake=$libdir/cmake/hotstuff
 
 if [ "$1" = uninstall ]; then
-    for header in $headers; do
-        rm -f "$to$includedir/$header"
+    for file in "$includedir/hotstuff.h" "$includedir/hotstuff.hpp" "$libdir/libhotstuff.a" \
+        "$libdir/libhotstuff.so" "$libdir/libhotstuff.so.$abi" "$libdir/libhotstuff.so.$real" \
+        "$pc/hotstuff.pc" "$cmake/hotstuffConfig.cmake" "$cmake/hotstuffConfigVersion.cmake" \
+        "$docdir/LICENSE" "$docdir/THIRD-PARTY" "$docdir/CHANGELOG.md"; do
+        rm -f "$to$file"
     done
-    rm -f "$to$libdir/libhotstuff.so.$real" "$to$libdir/libhotstuff.so.$abi" \
-        "$to$libdir/libhotstuff.so" "$to$libdir/libhotstuff.a" "$to$libdir/pkgconfig/hotstuff.pc"
-    rm -rf "$to$libdir/cmake/hotstuff" "$to$docdir"
+    # What is not empty, and what others share, stays.
+    for folder in "$cmake" "$docdir"; do
+        if [ -d "$to$folder" ]; then
+            rmdir --ignore-fail-on-non-empty "$to$folder"
+        fi
+    done
     exit
 fi
 built=$2
@@ -45,8 +49,6 @@ below() {
 }
 inside() { case $libdir/ in "$prefix"/*) true ;; *) false ;; esac }
 
-pc=$libdir/pkgconfig
-cmake=$libdir/cmake/hotstuff
 if inside; then
     pc_prefix="\${pcfiledir}/$(realpath -ms --relative-to="$pc" "$prefix")"
     cmake_libdir=$(below "$cmake" "$libdir" '${CMAKE_CURRENT_LIST_DIR}')
@@ -68,10 +70,7 @@ fill() { # fill TEMPLATE OUT
 }
 
 install -d "$to$includedir" "$to$libdir" "$to$pc" "$to$cmake" "$to$docdir"
-install -m 644 "$root/include/hotstuff.h" "$to$includedir/hotstuff.h"
-if [ "$headers" != hotstuff.h ]; then
-    install -m 644 "$root/bindings/cpp/hotstuff.hpp" "$to$includedir/hotstuff.hpp"
-fi
+install -m 644 "$root/include/hotstuff.h" "$root/bindings/cpp/hotstuff.hpp" "$to$includedir"
 install -m 755 "$built/libhotstuff.so" "$to$libdir/libhotstuff.so.$real"
 ln -sf "libhotstuff.so.$real" "$to$libdir/libhotstuff.so.$abi"
 ln -sf "libhotstuff.so.$abi" "$to$libdir/libhotstuff.so"

@@ -110,6 +110,36 @@ fn evidence_sanitized() {
 }
 
 #[test]
+fn proofs() {
+    plain("proofs", "");
+}
+
+#[test]
+fn proofs_under_valgrind() {
+    under_valgrind("proofs", "");
+}
+
+#[test]
+fn proofs_sanitized() {
+    sanitized("proofs", "");
+}
+
+#[test]
+fn host() {
+    plain("host", "");
+}
+
+#[test]
+fn host_under_valgrind() {
+    under_valgrind("host", "");
+}
+
+#[test]
+fn host_sanitized() {
+    sanitized("host", "");
+}
+
+#[test]
 fn cpp() {
     plain("cpp", "");
 }

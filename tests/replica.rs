@@ -232,8 +232,41 @@ fn vote(key: &KeyPair, genesis: GenesisHash, view: u64) -> Vote {
     }
 }
 
+/// For another block.
+fn another_vote(key: &KeyPair, genesis: GenesisHash, view: u64) -> Vote {
+    let mut vote = vote(key, genesis, view);
+    vote.statement.block_hash = BlockHash([6; 32]);
+    vote.signature = key.sign(&Statement::Vote(vote.statement).digest(&genesis));
+    vote
+}
+
 fn bytes(vote: Vote) -> Vec<u8> {
     codec::encode(&Message::Progress(ProgressMessage::Vote(vote)))
+}
+
+/// The votes of five of seven are a quorum, and what the sixth says is of no use, until it is known
+/// that it says two things.
+#[test]
+fn a_double_voter_whose_first_vote_was_not_needed_is_convicted() {
+    let mut cluster = Cluster::new(7);
+    cluster.start(0);
+    let (victim, liar) = (cluster.address(0), cluster.address(6));
+    let (genesis, key) = (cluster.genesis.hash(), cluster.keys[6].duplicate());
+    for voter in 1..=6 {
+        let vote = vote(&cluster.keys[voter], genesis, 2);
+        let from = cluster.address(voter);
+        cluster.hub.inject(from, &victim, &bytes(vote));
+    }
+    eventually("the sixth is not needed", || {
+        cluster.rejected(0, liar).contains_key("vote: not needed")
+    });
+    assert_eq!(cluster.replica(0).metrics().evidence_found, 0);
+    let second = another_vote(&key, genesis, 2);
+    cluster.hub.inject(liar, &victim, &bytes(second));
+    eventually("both convict it", || {
+        cluster.replica(0).metrics().evidence_found == 1
+    });
+    assert_eq!(cluster.rejected(0, liar)["vote: equivocation"], 1);
 }
 
 #[test]
@@ -252,9 +285,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
     trailing.push(0);
     let mut forged = vote(&key, genesis, 2);
     forged.signature.0[7] ^= 1;
-    let mut second = vote(&key, genesis, 2);
-    second.statement.block_hash = BlockHash([6; 32]);
-    second.signature = key.sign(&Statement::Vote(second.statement).digest(&genesis));
+    let second = another_vote(&key, genesis, 2);
     let mut other_epoch = vote(&key, genesis, 2);
     other_epoch.statement.epoch = Epoch(2); // one of epoch 1 would be held for a while
     let request = SyncRequest {

@@ -3,6 +3,7 @@
 # to install.
 #   tests/setup.sh demo      compilers for C and C++, make's friends, Python
 #   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
+#   tests/setup.sh go        what demo needs, Go and pkg-config
 #   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
 #   tests/setup.sh python    what demo needs, and Python's virtual environments
 #   tests/setup.sh docs      doxygen
@@ -25,7 +26,6 @@ if [ "$purpose" = test ]; then
     need clang clang
     need valgrind valgrind
     need ip iproute2
-    need go golang-go
 fi
 if [ "$purpose" = package ]; then
     need make make
@@ -40,6 +40,13 @@ fi
 if [ "$purpose" = docs ]; then
     need doxygen doxygen
 fi
+
+case $purpose in test | go)
+    need go golang-go
+    need pkg-config pkg-config
+    need curl curl
+    ;;
+esac
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
@@ -74,6 +81,14 @@ fi
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
     echo "setup: $(python3 --version) is too old: Python 3.9 or later is needed" >&2
     exit 1
+fi
+if [ "$purpose" = go ]; then
+    # From 1.21 on, a Go that is older than a module asks for fetches the one it needs by itself.
+    go=$(go env GOVERSION | sed 's/^go//')
+    if [ "$(printf '%s\n' 1.21 "$go" | sort -V | head -n 1)" != 1.21 ]; then
+        echo "setup: Go $go is too old: install Go 1.24 or later from https://go.dev/dl" >&2
+        exit 1
+    fi
 fi
 llvm=$(rustc --print sysroot)/lib/rustlib
 if [ "$purpose" = coverage ] && ! ls "$llvm"/*/bin/llvm-cov >/dev/null 2>&1; then

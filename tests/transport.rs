@@ -206,6 +206,58 @@ fn a_peer_with_another_key_than_expected_is_refused_by_the_one_who_dials() {
 }
 
 #[test]
+fn a_validator_may_be_met_under_another_key_than_its_own() {
+    let mut config = listening();
+    config.peer_keys = vec![(name(0), name(2))]; // validator 0 has its own key elsewhere
+    let b = Node::start(1, config);
+    let a = Node::start(2, knowing(listening(), 1, b.local()));
+    a.network.connect(name(1));
+    b.network.connect(name(0));
+    a.await_connected(1);
+    b.await_connected(0);
+    a.network.send(name(1), b"from validator 0");
+    b.expect(0, b"from validator 0");
+    b.network.send(name(0), b"to validator 0");
+    a.expect(1, b"to validator 0");
+    // Its own key is not the one that is let in.
+    let stranger = Node::start(0, knowing(TcpConfig::default(), 1, b.local()));
+    stranger.network.connect(name(1));
+    until("refused", || b.total().refused > 0);
+    b.network.disconnect(name(0));
+    until("gone", || b.counters(0).connected == 0);
+}
+
+#[test]
+fn a_transport_key_stands_for_one_peer() {
+    let keys = |pairs: &[(usize, usize)]| {
+        let peer_keys = pairs.iter().map(|(peer, key)| (name(*peer), name(*key)));
+        let config = TcpConfig {
+            peer_keys: peer_keys.collect(),
+            peers: vec![(name(5), "h:1".to_owned())],
+            ..TcpConfig::default()
+        };
+        TcpNetwork::open(config, key(0)).map(|_| ())
+    };
+    assert!(keys(&[(1, 2), (3, 4), (5, 6)]).is_ok());
+    assert!(
+        keys(&[(5, 6), (6, 5)]).is_ok(),
+        "an exchange is odd, and clear"
+    );
+    for bad in [
+        [(1, 2), (3, 2)].as_slice(),
+        &[(1, 2), (1, 3)],
+        &[(1, 0)],
+        &[(1, 5)],
+    ] {
+        let error = keys(bad).unwrap_err();
+        assert!(
+            matches!(error, TcpError::KeyTwice { .. }),
+            "{bad:?}: {error}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_by_the_one_who_is_dialed() {
     let b = Node::start(1, listening());
     let stranger = Node::start(0, knowing(listening(), 1, b.local()));

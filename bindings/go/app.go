@@ -3,7 +3,10 @@ package hotstuff
 // #include "shim.h"
 import "C"
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // App is what is replicated: a deterministic function of a block and the state of its parent, with
 // the same answer on every replica, today and after a restart. It keeps what must last in the state
@@ -12,16 +15,16 @@ import "errors"
 // The callbacks of one replica run one at a time. They may take long: that costs the view, not the
 // replica. What they are given is valid until they return.
 type App interface {
-	// ProposeBlock makes a block: it fills updates, the data included, and returns nil; or it returns
-	// [ErrDefer] if there is nothing to propose. Any other error is a failure: nothing is proposed in
-	// this view. The updates must be those that ValidateBlock gives for this block on the other
-	// replicas: here it is not asked again.
+	// ProposeBlock makes a block: it fills updates, the data included, and returns nil; or it
+	// returns [ErrDefer] if there is nothing to propose. Any other error is a failure: nothing is
+	// proposed in this view. The updates must be those that ValidateBlock gives for this block on
+	// the other replicas: here it is not asked again.
 	ProposeBlock(request *ProposeRequest, updates *Updates) error
 
-	// ValidateBlock judges a block: it says in updates what the block changes and returns nil; or it
-	// returns [ErrInvalidBlock], wrapped or not, if no correct leader proposes this block. Any other
-	// error means undecided, as when a disk fails: the replica does not vote, and nothing is held
-	// against the leader. The data may be empty: the library made the block alone.
+	// ValidateBlock judges a block: it says in updates what the block changes and returns nil; or
+	// it returns [ErrInvalidBlock], wrapped or not, if no correct leader proposes this block. Any
+	// other error means undecided, as when a disk fails: the replica does not vote, and nothing is
+	// held against the leader. The data may be empty: the library made the block alone.
 	ValidateBlock(request *ValidateRequest, updates *Updates) error
 }
 
@@ -40,6 +43,10 @@ type ProposeRequest struct {
 	Parent Hash
 	// Snapshot is the chain, with the state as of Parent.
 	Snapshot *Snapshot
+	// Budget is how long it is until this replica gives the view up. A hint: a block that comes
+	// later is not used, and one that comes just before is late for the others; half of it is a
+	// good plan.
+	Budget time.Duration
 }
 
 // ValidateRequest asks: is this block right, and what does it change?
@@ -63,8 +70,8 @@ type Updates struct {
 	updates *C.hotstuff_updates // nil: the callback has returned
 }
 
-// SetData sets the data of the block that is proposed, at least 1 byte. Of two calls the later stands.
-// It is ignored in ValidateBlock. [ErrTooLarge]: more than Config.MaxBlockBytes.
+// SetData sets the data of the block that is proposed, at least 1 byte. Of two calls the later
+// stands. It is ignored in ValidateBlock. [ErrTooLarge]: more than Config.MaxBlockBytes.
 func (u *Updates) SetData(data []byte) error {
 	if u.updates == nil {
 		return errUpdatesOver
@@ -77,9 +84,9 @@ func (u *Updates) SetData(data []byte) error {
 	return failure("set data", C.hotstuff_updates_set_data(u.updates, p, n))
 }
 
-// Set sets one key of the app's state: 1 to 500 bytes, to a value of at most 16 MiB. Updates are made in
-// the order of the calls. [ErrTooLarge]: one of these limits, or more than 262144 updates or 256 MiB
-// in the block.
+// Set sets one key of the app's state: 1 to 500 bytes, to a value of at most 16 MiB. Updates are
+// made in the order of the calls. [ErrTooLarge]: one of these limits, or more than 262144 updates
+// or 256 MiB in the block.
 func (u *Updates) Set(key, value []byte) error {
 	if u.updates == nil {
 		return errUpdatesOver
@@ -104,9 +111,9 @@ func (u *Updates) Delete(key []byte) error {
 	return failure("delete state", C.hotstuff_updates_delete_state(u.updates, k, kn))
 }
 
-// SetValidator gives a validator a power, from the epoch on that begins once the block is committed; 0
-// removes it. Of two calls for one validator the later stands. [ErrTooLarge]: the block has 2048 such
-// updates already.
+// SetValidator gives a validator a power, from the epoch on that begins once the block is
+// committed; 0 removes it. Of two calls for one validator the later stands. [ErrTooLarge]: the
+// block has 2048 such updates already.
 func (u *Updates) SetValidator(validator Address, power uint64) error {
 	if u.updates == nil {
 		return errUpdatesOver

@@ -21,8 +21,8 @@ type Block struct {
 
 // DecodeBlock reads the canonical bytes of a block: see [Snapshot.EncodedBlock]. It checks that the
 // data is what the header names, and nothing else: whether the block is committed, or even valid,
-// the bytes alone cannot say. [ErrDecode]: they are no block, or no canonical one. [ErrTooLarge]: no
-// block is so large.
+// the bytes alone cannot say. [ErrDecode]: they are no block, or no canonical one. [ErrTooLarge]:
+// no block is so large.
 func DecodeBlock(genesis Hash, encoded []byte) (*Block, error) {
 	block, err := decodeBlock(genesis, encoded)
 	if err != nil {
@@ -43,7 +43,7 @@ func decodeBlock(genesis Hash, encoded []byte) (*C.hotstuff_block, error) {
 
 // encodeBlock encodes a block, and frees it.
 func encodeBlock(block *C.hotstuff_block) ([]byte, error) {
-	var buffer *C.hotstuff_buffer
+	var buffer *cBuffer
 	status := C.hotstuff_block_encode(block, &buffer)
 	C.hotstuff_block_free(block)
 	if status != C.HOTSTUFF_OK {

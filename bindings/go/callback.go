@@ -9,6 +9,7 @@ import (
 	"runtime/cgo"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // PanicError is a panic of a callback: of the app, or of the network.
@@ -35,10 +36,10 @@ func (p *PanicError) Unwrap() error {
 // How many handles C holds; a test counts them.
 var handles atomic.Int64
 
-// newHandle names a replica for C, until hotstuffGoDestroy.
-func newHandle(r *Replica) C.uintptr_t {
+// newHandle names a value for C, until hotstuffGoDestroy.
+func newHandle(value any) C.uintptr_t {
 	handles.Add(1)
-	return C.uintptr_t(cgo.NewHandle(r))
+	return C.uintptr_t(cgo.NewHandle(value))
 }
 
 func deleteHandle(handle C.uintptr_t) {
@@ -46,18 +47,30 @@ func deleteHandle(handle C.uintptr_t) {
 	handles.Add(-1)
 }
 
-func replicaOf(handle C.uintptr_t) *Replica { return cgo.Handle(handle).Value().(*Replica) }
+func valueOf[T any](handle C.uintptr_t) T { return cgo.Handle(handle).Value().(T) }
 
-// catch keeps the panic of a callback, which then has failed.
+func replicaOf(handle C.uintptr_t) *Replica { return valueOf[*Replica](handle) }
+
 func (r *Replica) catch(callback string, result *C.int32_t) {
-	value := recover()
+	// recover() works only in what is deferred itself.
+	caught(&r.panicked, callback, recover(), result)
+}
+
+func catch(kept *atomic.Pointer[PanicError], callback string, result *C.int32_t) {
+	caught(kept, callback, recover(), result)
+}
+
+// caught keeps the first panic of a callback, which then has failed.
+func caught(kept *atomic.Pointer[PanicError], callback string, value any, result *C.int32_t) {
 	if value == nil {
 		return
 	}
 	*result = C.HOTSTUFF_E_CALLBACK
-	caught := &PanicError{Callback: callback, Value: value, Stack: debug.Stack()}
-	r.panicked.CompareAndSwap(nil, caught)
-	logLine(LogError, "go", fmt.Sprintf("%v\n%s", caught, caught.Stack))
+	p := &PanicError{Callback: callback, Value: value, Stack: debug.Stack()}
+	if kept != nil {
+		kept.CompareAndSwap(nil, p)
+	}
+	logLine(LogError, "go", fmt.Sprintf("%v\n%s", p, p.Stack))
 }
 
 // failed logs why a callback has failed: C has only a number for it.
@@ -76,14 +89,15 @@ func hotstuffGoEventsOver(handle C.uintptr_t) {
 }
 
 //export hotstuffGoProposeBlock
-func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, parent *C.hotstuff_hash,
-	tree *C.hotstuff_block_tree, out *C.hotstuff_updates) (result C.int32_t) {
+func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, budgetMs C.uint32_t,
+	parent *C.hotstuff_hash, tree *cTree, out *C.hotstuff_updates) (result C.int32_t) {
 	r := replicaOf(handle)
 	snapshot, updates := &Snapshot{tree: tree, lent: true}, &Updates{out}
 	defer func() { updates.updates = nil }()
 	defer snapshot.giveBack()
 	defer r.catch("ProposeBlock", &result)
-	request := &ProposeRequest{View: uint64(view), Parent: goHash(parent), Snapshot: snapshot}
+	request := &ProposeRequest{View: uint64(view), Parent: goHash(parent), Snapshot: snapshot,
+		Budget: time.Duration(budgetMs) * time.Millisecond}
 	err := r.app.ProposeBlock(request, updates)
 	switch {
 	case err == nil:
@@ -96,7 +110,7 @@ func hotstuffGoProposeBlock(handle C.uintptr_t, view C.uint64_t, parent *C.hotst
 
 //export hotstuffGoValidateBlock
 func hotstuffGoValidateBlock(handle C.uintptr_t, view C.uint64_t, isSync C.bool,
-	block *C.hotstuff_go_block, tree *C.hotstuff_block_tree,
+	block *C.hotstuff_go_block, tree *cTree,
 	out *C.hotstuff_updates) (result C.int32_t) {
 	r := replicaOf(handle)
 	snapshot, updates := &Snapshot{tree: tree, lent: true}, &Updates{out}
@@ -124,7 +138,8 @@ func hotstuffGoConnect(handle C.uintptr_t, peer *C.hotstuff_validator_address) (
 }
 
 //export hotstuffGoDisconnect
-func hotstuffGoDisconnect(handle C.uintptr_t, peer *C.hotstuff_validator_address) (result C.int32_t) {
+func hotstuffGoDisconnect(handle C.uintptr_t,
+	peer *C.hotstuff_validator_address) (result C.int32_t) {
 	r := replicaOf(handle)
 	defer r.catch("Disconnect", &result)
 	r.network.Disconnect(goAddress(peer))

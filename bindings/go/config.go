@@ -7,6 +7,7 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -39,13 +40,14 @@ type Durability uint32
 const (
 	// Synced: nothing. Every step is synced to the disk before a word of it is said. The default.
 	Synced Durability = C.HOTSTUFF_DURABILITY_SYNCED
-	// ProcessCrash: nothing if the process dies, much if the machine does (power loss, kernel crash).
-	// A replica that has lost its memory may then vote twice: if that can happen to more than a
-	// third of the power at once, the chain is not safe. Far faster.
+	// ProcessCrash: nothing if the process dies, much if the machine does (power loss, kernel
+	// crash). A replica that has lost its memory may then vote twice: if that can happen to more
+	// than a third of the power at once, the chain is not safe. Far faster.
 	ProcessCrash Durability = C.HOTSTUFF_DURABILITY_PROCESS_CRASH
 )
 
-// Config is everything a replica is told when it is opened. A field that is left out has its default.
+// Config is everything a replica is told when it is opened. A field that is left out has its
+// default.
 //
 // ChainID, GenesisValidators, GenesisState, CommitRule, MaxIdle and MaxBlockBytes make the genesis:
 // they are the same on all replicas of a chain. Times are rounded down to milliseconds.
@@ -54,22 +56,24 @@ type Config struct {
 	ChainID uint64
 	// GenesisValidators are the validators that the chain begins with, in any order. Required.
 	GenesisValidators []Validator
-	// GenesisState is the app's state that the chain begins with. Keys have 1 to 500 bytes, values at
-	// most 16 MiB.
+	// GenesisState is the app's state that the chain begins with. Keys have 1 to 500 bytes, values
+	// at most 16 MiB.
 	GenesisState map[string][]byte
 	// CommitRule is the commit rule of the chain.
 	CommitRule CommitRule
-	// MaxIdle is how long a leader whose app has nothing to propose waits for work before it proposes
-	// an empty block. Longer is quieter; shorter finds dead peers sooner. Default: 5 s.
+	// MaxIdle is how long a leader whose app has nothing to propose waits for work before it
+	// proposes an empty block. Longer is quieter; shorter finds dead peers sooner. Default: 5 s.
 	MaxIdle time.Duration
 	// MaxBlockBytes is the most data that a block may carry, up to 64 MiB. Default: 1 MiB.
 	MaxBlockBytes uint64
 
-	// KeyPair is what the replica signs with. Without one, or with one that is no validator's, it is a
-	// listener: it follows the chain and never votes. Never run two replicas with one key.
+	// KeyPair is what the replica signs with. Without one, or with one that is no validator's, it
+	// is a listener: it follows the chain and never votes. Never run two replicas with one key.
 	KeyPair *KeyPair
-	// DataDir is where the replica keeps its block tree and its voting record. Required. Losing it, or
-	// restoring an old copy of it, may make a validator vote twice: treat it like the key.
+	// Signer signs for the replica, in place of KeyPair: where the key is not in this process.
+	Signer Signer
+	// DataDir is where the replica keeps its block tree and its voting record. Required. Losing it,
+	// or restoring an old copy of it, may make a validator vote twice: treat it like the key.
 	DataDir string
 	// Create says that the directory may be created, and the chain begun in it. True for the first
 	// start only, so that a disk that was not mounted never becomes a validator without memory.
@@ -79,12 +83,15 @@ type Config struct {
 	// Durability is what a crash may take.
 	Durability Durability
 
-	// ViewTimeout is how long a view lasts before it is given up; the wait doubles with each view that
-	// fails. Default: 1 s.
+	// ViewTimeout is how long a view lasts before it is given up; the wait doubles with each view
+	// that fails. Default: 1 s.
 	ViewTimeout time.Duration
-	// MaxViewTimeout is the longest such wait. It must exceed four message delays of the real network.
-	// Default: 60 s.
+	// MaxViewTimeout is the longest such wait. It must exceed four message delays of the real
+	// network. Default: 60 s.
 	MaxViewTimeout time.Duration
+	// Pacemaker says how long views last, and who leads them, in place of the library's own and of the
+	// two above. The whole chain must have the same leaders.
+	Pacemaker Pacemaker
 	// VoteTo is to whom votes go.
 	VoteTo VoteTo
 	// SyncRequestLimit is how many blocks a replica that catches up asks for at once, up to 1024.
@@ -93,17 +100,19 @@ type Config struct {
 	// SyncResponseTimeout is how long a peer has to answer. Default: 2 s.
 	SyncResponseTimeout time.Duration
 
-	// Options are set last, by their names in hotstuff.h: "sync.interval_ms". For settings that newer
-	// libraries have and this package has not, and for config files.
+	// Options are set last, by their names in hotstuff.h: "sync.interval_ms". For settings that
+	// newer libraries have and this package has not, and for config files.
 	Options map[string]string
 
-	// EventQueue is the capacity of [Replica.Events]. When the channel is full, events are dropped and
-	// counted. Default 0: no events at all.
+	// EventQueue is the capacity of [Replica.Events]. When the channel is full, events are dropped
+	// and counted. Default 0: no events at all.
 	EventQueue int
+
+	panicked *atomic.Pointer[PanicError] // of the replica that is opened
 }
 
-// GenesisHash is the hash of what makes the genesis. Replicas work together only if theirs are equal:
-// operators compare it before they start a chain.
+// GenesisHash is the hash of what makes the genesis. Replicas work together only if theirs are
+// equal: operators compare it before they start a chain.
 func (c *Config) GenesisHash() (Hash, error) {
 	var hash Hash
 	err := c.lend(func(config *C.hotstuff_config) error {
@@ -112,8 +121,8 @@ func (c *Config) GenesisHash() (Hash, error) {
 	return hash, err
 }
 
-// MaxMessageBytes is the most bytes that any message of this chain has: what a transport must be able
-// to carry. It follows from MaxBlockBytes.
+// MaxMessageBytes is the most bytes that any message of this chain has: what a transport must be
+// able to carry. It follows from MaxBlockBytes.
 func (c *Config) MaxMessageBytes() (uint64, error) {
 	var bytes C.uint64_t
 	err := c.lend(func(config *C.hotstuff_config) error {
@@ -150,9 +159,12 @@ func (s *settings) setAll(c *Config) {
 	s.milliseconds("MaxIdle", "chain.max_idle_ms", c.MaxIdle)
 	s.number("MaxBlockBytes", "chain.max_block_bytes", c.MaxBlockBytes)
 	if c.KeyPair != nil {
-		s.keep(c.KeyPair.lend("Config.KeyPair", func(key *C.hotstuff_keypair) C.hotstuff_status {
+		s.keep(c.KeyPair.lend("Config.KeyPair", func(key *C.hotstuff_keypair) cStatus {
 			return C.hotstuff_config_set_keypair(s.config, key)
 		}))
+	}
+	if c.Signer != nil {
+		s.setSigner(c.Signer, c.panicked)
 	}
 	if c.DataDir != "" {
 		s.option("DataDir", "storage.data_dir", c.DataDir)
@@ -162,6 +174,9 @@ func (s *settings) setAll(c *Config) {
 	s.check("Durability", C.hotstuff_config_set_durability(s.config, C.uint32_t(c.Durability)))
 	s.milliseconds("ViewTimeout", "pacemaker.base_ms", c.ViewTimeout)
 	s.milliseconds("MaxViewTimeout", "pacemaker.max_ms", c.MaxViewTimeout)
+	if c.Pacemaker != nil {
+		s.setPacemaker(c.Pacemaker, c.panicked)
+	}
 	s.check("VoteTo", C.hotstuff_config_set_vote_to(s.config, C.uint32_t(c.VoteTo)))
 	s.number("SyncRequestLimit", "sync.request_limit", uint64(c.SyncRequestLimit))
 	s.milliseconds("SyncResponseTimeout", "sync.response_timeout_ms", c.SyncResponseTimeout)
@@ -173,7 +188,7 @@ func (s *settings) setAll(c *Config) {
 func (s *settings) setGenesis(c *Config) {
 	if len(c.GenesisValidators) > 0 {
 		set := ValidatorSet{Members: c.GenesisValidators}
-		s.keep(set.lend("Config.GenesisValidators", func(set *C.hotstuff_validator_set) C.hotstuff_status {
+		s.keep(set.lend("Config.GenesisValidators", func(set *cSet) cStatus {
 			return C.hotstuff_config_set_genesis_validators(s.config, set)
 		}))
 	}
@@ -190,7 +205,7 @@ func (s *settings) keep(err error) {
 	}
 }
 
-func (s *settings) check(field string, status C.hotstuff_status) {
+func (s *settings) check(field string, status cStatus) {
 	s.keep(failure("Config."+field, status))
 }
 
@@ -220,6 +235,6 @@ func (s *settings) option(field, name, value string) {
 	if status == C.HOTSTUFF_OK {
 		return
 	}
-	s.keep(&Error{Op: "Config." + field, Status: Status(status), Message: fmt.Sprintf("%q: %s", value,
-		C.GoString(C.hotstuff_status_message(status)))})
+	s.keep(&Error{Op: "Config." + field, Status: Status(status),
+		Message: fmt.Sprintf("%q: %s", value, message(status))})
 }

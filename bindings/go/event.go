@@ -33,11 +33,11 @@ const (
 	// EventSyncFinished: catching up has ended. Height.
 	EventSyncFinished EventKind = C.HOTSTUFF_EVENT_SYNC_FINISHED
 	// EventEvidence: a validator has signed two statements that contradict each other. Epoch, View,
-	// Peer: the validator; Count: an EvidenceKind; Evidence. Told once for each validator, epoch and
-	// kind, also across restarts.
+	// Peer: the validator; Count: an EvidenceKind; Evidence. Told once for each validator, epoch
+	// and kind, also across restarts.
 	EventEvidence EventKind = C.HOTSTUFF_EVENT_EVIDENCE
-	// EventDropped: a bounded queue of events, the library's or Config.EventQueue, was full. Count: how
-	// many events were lost.
+	// EventDropped: a bounded queue of events, the library's or Config.EventQueue, was full. Count:
+	// how many events were lost.
 	EventDropped EventKind = C.HOTSTUFF_EVENT_DROPPED
 	// EventFatal: the replica has stopped itself; Message says why and what to do.
 	EventFatal EventKind = C.HOTSTUFF_EVENT_FATAL
@@ -48,17 +48,17 @@ const (
 	EventAppFailed EventKind = C.HOTSTUFF_EVENT_APP_FAILED
 	// EventSyncFailed: a peer was asked for blocks in vain. Peer.
 	EventSyncFailed EventKind = C.HOTSTUFF_EVENT_SYNC_FAILED
-	// EventBlockRefused: a leader has proposed a block that breaks a rule. Epoch, View, Block, Peer: the
-	// leader.
+	// EventBlockRefused: a leader has proposed a block that breaks a rule. Epoch, View, Block,
+	// Peer: the leader.
 	EventBlockRefused EventKind = C.HOTSTUFF_EVENT_BLOCK_REFUSED
 	// EventTooManyPending: too many blocks await commit: only empty ones are proposed and accepted.
 	// Count.
 	EventTooManyPending EventKind = C.HOTSTUFF_EVENT_TOO_MANY_PENDING
 	// EventWarning: something that an operator should look at; Message says what.
 	EventWarning EventKind = C.HOTSTUFF_EVENT_WARNING
-	// EventTwinSeen: this replica's own key has signed what its voting record does not know: another
-	// process uses the key, or the data directory is an old copy. The replica signs nothing more until
-	// it is started again. Epoch, View: of what was signed.
+	// EventTwinSeen: this replica's own key has signed what its voting record does not know:
+	// another process uses the key, or the data directory is an old copy. The replica signs nothing
+	// more until it is started again. Epoch, View: of what was signed.
 	EventTwinSeen EventKind = C.HOTSTUFF_EVENT_TWIN_SEEN
 )
 
@@ -86,15 +86,16 @@ func goEvent(e *C.hotstuff_go_event) Event {
 	return Event{
 		Kind:  EventKind(e.kind),
 		Time:  time.Unix(0, int64(e.time_ns)),
-		Epoch: uint64(e.epoch), View: uint64(e.view), Height: uint64(e.height), Count: uint64(e.count),
+		Epoch: uint64(e.epoch), View: uint64(e.view),
+		Height: uint64(e.height), Count: uint64(e.count),
 		Block: goHash(&e.block), Peer: goAddress(&e.peer),
 		Message: C.GoString(e.message), Evidence: goBytes(e.evidence),
 	}
 }
 
 // Events are what happens in the replica, in order: a channel of capacity Config.EventQueue, nil if
-// that is 0, which is closed with the replica. A reader that is slow never holds up the replica: what
-// does not fit is dropped, and an [EventDropped] says how many before the next event.
+// that is 0, which is closed with the replica. A reader that is slow never holds up the replica:
+// what does not fit is dropped, and an [EventDropped] says how many before the next event.
 func (r *Replica) Events() <-chan Event { return r.events }
 
 // EventsDropped is how many events the channel of [Replica.Events] had no room for so far.

@@ -44,8 +44,8 @@ type EvidenceInfo struct {
 	Validator Address
 }
 
-// ReadEvidence reads what a piece of evidence claims, without verifying it. [ErrDecode]: the bytes are
-// no evidence. [ErrTooLarge]: no evidence is so large.
+// ReadEvidence reads what a piece of evidence claims, without verifying it. [ErrDecode]: the bytes
+// are no evidence. [ErrTooLarge]: no evidence is so large.
 func ReadEvidence(evidence []byte) (EvidenceInfo, error) {
 	var info C.hotstuff_evidence_info
 	if len(evidence) == 0 {
@@ -62,22 +62,21 @@ func ReadEvidence(evidence []byte) (EvidenceInfo, error) {
 	}, nil
 }
 
-// VerifyEvidence checks that a piece of evidence convicts its accused, whom it returns: that the accused
-// belongs to validators, those of the evidence's epoch, and has signed, on the chain of that genesis,
-// two statements that no honest validator signs both of. It needs no replica, and believes nothing.
+// VerifyEvidence checks that a piece of evidence convicts its accused, whom it returns: that the
+// accused belongs to validators, those of the evidence's epoch, and has signed, on the chain of
+// that genesis, two statements that no honest validator signs both of. It needs no replica, and
+// believes nothing.
 //
 // [ErrDecode], [ErrTooLarge]: the bytes are no evidence. [ErrNotFound]: the accused is not in
-// validators. [ErrBadSignature]: the accused has not signed both on this chain. [ErrInvalidArgument]:
-// an honest validator may sign both, or validators is empty.
+// validators. [ErrBadSignature]: the accused has not signed both on this chain.
+// [ErrInvalidArgument]: an honest validator may sign both, or validators is empty.
 func VerifyEvidence(genesis Hash, validators ValidatorSet, evidence []byte) (Address, error) {
 	var offender Address
-	if len(evidence) == 0 {
-		return offender, failure("verify evidence", C.HOTSTUFF_E_DECODE)
-	}
-	p, n := bytesOf(evidence)
-	err := validators.lend("verify evidence", func(set *C.hotstuff_validator_set) C.hotstuff_status {
-		return C.hotstuff_verify_evidence(genesis.c(), set, p, n, offender.c())
-	})
+	err := validators.lendFor("verify evidence", evidence,
+		func(set *cSet) cStatus {
+			p, n := bytesOf(evidence)
+			return C.hotstuff_verify_evidence(genesis.c(), set, p, n, offender.c())
+		})
 	return offender, err
 }
 
@@ -96,11 +95,11 @@ func (r *Replica) Evidence() ([][]byte, error) {
 
 // EvidenceAt is one piece of [Replica.Evidence], by its index from 0; nil if there are not so many.
 func (r *Replica) EvidenceAt(index int) ([]byte, error) {
-	var buffer *C.hotstuff_buffer
+	var buffer *cBuffer
 	if index < 0 {
 		return nil, failure("evidence", C.HOTSTUFF_E_INVALID_ARGUMENT)
 	}
-	status, err := r.enter("evidence", func(c *C.hotstuff_replica) C.hotstuff_status {
+	status, err := r.enter("evidence", func(c *cReplica) cStatus {
 		return C.hotstuff_replica_evidence_at(c, C.size_t(index), &buffer)
 	})
 	if err != nil || Status(status) == errDone {

@@ -13,8 +13,8 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// counter is the smallest application. Its state is one byte under the key "n"; each block adds one,
-// until there are enough.
+// counter is the smallest application. Its state is one byte under the key "n"; each block adds
+// one, until there are enough.
 type counter struct{ enough byte }
 
 // add says what a block changes: the same on every replica.

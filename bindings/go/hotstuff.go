@@ -1,6 +1,6 @@
 // Package hotstuff replicates a deterministic application among replicas that may crash or lie: as
-// long as less than a third of the voting power does, all replicas keep the same chain of blocks and
-// the same state. It is libhotstuff behind a Go interface.
+// long as less than a third of the voting power does, all replicas keep the same chain of blocks
+// and the same state. It is libhotstuff behind a Go interface.
 //
 // A program writes an [App], the deterministic function of (block, state); opens a [Replica] with
 // [OpenTCP], or with [Open] and a [Network] of its own; runs it; tells it by [Replica.Notify] that
@@ -29,8 +29,8 @@
 // What [KeyPair], [Replica] and [Snapshot] hold is not the garbage collector's: call Close, which
 // may be called again. Everything else is plain Go data, and yours.
 //
-// All methods may be called from any goroutine, several at once, if nothing else is said. Those of a
-// [Replica] that wait must not be called in a callback of the same replica: they return
+// All methods may be called from any goroutine, several at once, if nothing else is said. Those of
+// a [Replica] that wait must not be called in a callback of the same replica: they return
 // [ErrReentrant] there.
 //
 // What fails returns an [*Error]; errors.Is compares it with the constants of [Status], like
@@ -54,6 +54,15 @@ static uint32_t header_version(void) { return HOTSTUFF_VERSION_NUMBER; }
 import "C"
 
 import "fmt"
+
+// Types of C that many signatures have.
+type (
+	cStatus  = C.hotstuff_status
+	cReplica = C.hotstuff_replica
+	cTree    = C.hotstuff_block_tree
+	cSet     = C.hotstuff_validator_set
+	cBuffer  = C.hotstuff_buffer
+)
 
 func init() {
 	if err := CheckVersion(); err != nil {

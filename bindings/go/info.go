@@ -37,13 +37,16 @@ type Info struct {
 	Role Role
 	// Halted says that it has stopped itself.
 	Halted bool
+	// Silenced says that it has seen signatures of its own key that it does not remember: a second
+	// replica runs with its key, or its disk is an old one. Until it starts again it only listens.
+	Silenced bool
 }
 
 // Info is where the replica is.
 func (r *Replica) Info() (Info, error) {
 	var info C.hotstuff_replica_info
 	C.hotstuff_replica_info_init(&info, C.sizeof_hotstuff_replica_info)
-	err := r.do("info", func(c *C.hotstuff_replica) C.hotstuff_status {
+	err := r.do("info", func(c *cReplica) cStatus {
 		return C.hotstuff_replica_get_info(c, &info)
 	})
 	return Info{
@@ -51,7 +54,7 @@ func (r *Replica) Info() (Info, error) {
 		CommittedHeight:  uint64(info.committed_height),
 		HighestQCView:    uint64(info.highest_qc_view),
 		SyncTargetHeight: uint64(info.sync_target_height),
-		Role:             Role(info.role), Halted: info.halted != 0,
+		Role:             Role(info.role), Halted: info.halted != 0, Silenced: info.silenced != 0,
 	}, err
 }
 
@@ -82,10 +85,11 @@ type Metrics struct {
 	EventsDropped uint64
 	// Transactions counts transactions on the database: one for each step that writes.
 	Transactions uint64
-	// AppFailures counts questions that the app did not answer.
+	// AppFailures counts questions that were not put to the app, because it had too many or the
+	// state to answer from was gone.
 	AppFailures uint64
-	// EvidenceFound counts validators newly caught contradicting themselves, each once for each epoch
-	// and kind.
+	// EvidenceFound counts validators newly caught contradicting themselves, each once for each
+	// epoch and kind.
 	EvidenceFound uint64
 }
 
@@ -93,13 +97,14 @@ type Metrics struct {
 func (r *Replica) Metrics() (Metrics, error) {
 	var m C.hotstuff_metrics
 	C.hotstuff_metrics_init(&m, C.sizeof_hotstuff_metrics)
-	err := r.do("metrics", func(c *C.hotstuff_replica) C.hotstuff_status {
+	err := r.do("metrics", func(c *cReplica) cStatus {
 		return C.hotstuff_replica_metrics(c, &m)
 	})
 	return Metrics{
 		CurrentView: uint64(m.current_view), CommittedHeight: uint64(m.committed_height),
-		Proposals: uint64(m.proposals), Votes: uint64(m.votes), ViewTimeouts: uint64(m.view_timeouts),
-		MessagesIn: uint64(m.messages_in), MessagesOut: uint64(m.messages_out),
+		Proposals: uint64(m.proposals), Votes: uint64(m.votes),
+		ViewTimeouts: uint64(m.view_timeouts),
+		MessagesIn:   uint64(m.messages_in), MessagesOut: uint64(m.messages_out),
 		BytesIn: uint64(m.bytes_in), BytesOut: uint64(m.bytes_out),
 		MessagesRejected: uint64(m.messages_rejected), EventsDropped: uint64(m.events_dropped),
 		Transactions: uint64(m.transactions), AppFailures: uint64(m.app_failures),

@@ -20,8 +20,8 @@ func GenerateKeyPair() (*KeyPair, error) {
 	return newKeyPair("generate key", key, status)
 }
 
-// KeyPairFromSeed makes the key pair of a seed of 32 bytes, which is secret: the same seed, the same
-// key.
+// KeyPairFromSeed makes the key pair of a seed of 32 bytes, which is secret: the same seed, the
+// same key.
 func KeyPairFromSeed(seed []byte) (*KeyPair, error) {
 	var key *C.hotstuff_keypair
 	p, n := bytesOf(seed)
@@ -38,7 +38,7 @@ func ParseKeyPair(der []byte) (*KeyPair, error) {
 	return newKeyPair("parse key", key, status)
 }
 
-func newKeyPair(op string, key *C.hotstuff_keypair, status C.hotstuff_status) (*KeyPair, error) {
+func newKeyPair(op string, key *C.hotstuff_keypair, status cStatus) (*KeyPair, error) {
 	k := &KeyPair{key: key}
 	if status == C.HOTSTUFF_OK {
 		status = C.hotstuff_keypair_public(key, k.address.c())
@@ -50,15 +50,15 @@ func newKeyPair(op string, key *C.hotstuff_keypair, status C.hotstuff_status) (*
 	return k, nil
 }
 
-// Address is the public key: the address of the validator that this key pair speaks for. It outlives
-// Close.
+// Address is the public key: the address of the validator that this key pair speaks for. It
+// outlives Close.
 func (k *KeyPair) Address() Address { return k.address }
 
 // PKCS8 is the key pair as PKCS#8 DER, version 1 (RFC 8410). The bytes are secret.
 func (k *KeyPair) PKCS8() ([]byte, error) {
 	var der []byte
-	err := k.lend("encode key", func(key *C.hotstuff_keypair) C.hotstuff_status {
-		var buffer *C.hotstuff_buffer
+	err := k.lend("encode key", func(key *C.hotstuff_keypair) cStatus {
+		var buffer *cBuffer
 		status := C.hotstuff_keypair_to_pkcs8(key, &buffer)
 		if status == C.HOTSTUFF_OK {
 			der = takeBuffer(buffer)
@@ -78,7 +78,7 @@ func (k *KeyPair) Close() error {
 }
 
 // lend calls use with the key, which is not closed meanwhile.
-func (k *KeyPair) lend(op string, use func(*C.hotstuff_keypair) C.hotstuff_status) error {
+func (k *KeyPair) lend(op string, use func(*C.hotstuff_keypair) cStatus) error {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.key == nil {

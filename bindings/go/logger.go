@@ -44,8 +44,8 @@ func (l LogLevel) Slog() slog.Level {
 }
 
 // LogFunc receives a line of the log: its level, the part of the library that speaks, and a text
-// without a newline. It is called by any thread, several at once, and must not call this package, which
-// would return [ErrReentrant].
+// without a newline. It is called by any thread, several at once, and must not call this package,
+// which would return [ErrReentrant].
 type LogFunc func(level LogLevel, target, message string)
 
 // SlogFunc hands the log on to a logger of log/slog.
@@ -65,9 +65,10 @@ var (
 	logger        atomic.Pointer[sink]
 )
 
-// SetLogger sets where the log goes, for the whole process: the library prints nothing. nil switches
-// it off. When it returns, no call of the function that was set before is running. A replica's events
-// go there too, if it is set before the replica starts. [ErrInvalidArgument]: there is no such level.
+// SetLogger sets where the log goes, for the whole process: the library prints nothing. nil
+// switches it off. When it returns, no call of the function that was set before is running. A
+// replica's events go there too, if it is set before the replica starts. [ErrInvalidArgument]:
+// there is no such level.
 func SetLogger(log LogFunc, level LogLevel) error {
 	settingLogger.Lock()
 	defer settingLogger.Unlock()

@@ -43,7 +43,8 @@ static int32_t propose_block(void *userdata, const hotstuff_propose_block_reques
     hotstuff_hash parent;
     hotstuff_propose_block_request_prev_block(request, &parent);
     return hotstuffGoProposeBlock(
-        (uintptr_t)userdata, hotstuff_propose_block_request_cur_view(request), &parent,
+        (uintptr_t)userdata, hotstuff_propose_block_request_cur_view(request),
+        hotstuff_propose_block_request_budget_ms(request), &parent,
         (hotstuff_block_tree *)hotstuff_propose_block_request_block_tree(request), updates);
 }
 
@@ -67,6 +68,47 @@ hotstuff_status hotstuff_go_open(const hotstuff_config *config, uintptr_t handle
     table.propose_block = propose_block;
     table.validate_block = validate_block;
     return hotstuff_replica_open(config, &table, network, out, err);
+}
+
+/* ---- the signer ----------------------------------------------------------------------------- */
+
+static int32_t sign(void *userdata, const uint8_t *message, size_t len, hotstuff_signature *out) {
+    return hotstuffGoSign((uintptr_t)userdata, (uint8_t *)message, len, out);
+}
+
+hotstuff_status hotstuff_go_set_signer(hotstuff_config *config,
+                                       const hotstuff_validator_address *key, uintptr_t handle) {
+    hotstuff_signer_callbacks table;
+    hotstuff_signer_callbacks_init(&table, sizeof table);
+    table.userdata = (void *)handle;
+    table.destroy = destroy;
+    table.sign = sign;
+    return hotstuff_config_set_signer(config, key, &table);
+}
+
+/* ---- the pacemaker -------------------------------------------------------------------------- */
+
+static uint64_t wait_timeout(void *userdata, const hotstuff_validator_set *validators,
+                             uint64_t highest_qc_view, uint64_t highest_commit_view,
+                             uint64_t cur_view) {
+    return hotstuffGoViewTimeout((uintptr_t)userdata, (hotstuff_validator_set *)validators,
+                                 highest_qc_view, highest_commit_view, cur_view);
+}
+
+static int32_t view_leader(void *userdata, const hotstuff_validator_set *validators,
+                           uint64_t cur_view, size_t *leader_index) {
+    return hotstuffGoLeader((uintptr_t)userdata, (hotstuff_validator_set *)validators, cur_view,
+                            leader_index);
+}
+
+hotstuff_status hotstuff_go_set_pacemaker(hotstuff_config *config, uintptr_t handle) {
+    hotstuff_pacemaker_callbacks table;
+    hotstuff_pacemaker_callbacks_init(&table, sizeof table);
+    table.userdata = (void *)handle;
+    table.destroy = destroy;
+    table.wait_timeout = wait_timeout;
+    table.view_leader = view_leader;
+    return hotstuff_config_set_pacemaker(config, &table);
 }
 
 /* ---- the network ---------------------------------------------------------------------------- */

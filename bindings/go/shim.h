@@ -35,6 +35,9 @@ hotstuff_status hotstuff_go_state(const hotstuff_block_tree *tree, const uint8_t
 hotstuff_status hotstuff_go_open(const hotstuff_config *config, uintptr_t handle,
                                  hotstuff_network *network, hotstuff_replica **out,
                                  hotstuff_error **err);
+hotstuff_status hotstuff_go_set_signer(hotstuff_config *config,
+                                       const hotstuff_validator_address *key, uintptr_t handle);
+hotstuff_status hotstuff_go_set_pacemaker(hotstuff_config *config, uintptr_t handle);
 hotstuff_status hotstuff_go_set_events(hotstuff_replica *replica, uintptr_t handle);
 hotstuff_status hotstuff_go_network(uintptr_t handle, bool broadcasts, hotstuff_network **out);
 hotstuff_status hotstuff_go_set_logger(bool on, int32_t max_level);

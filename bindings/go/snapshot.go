@@ -12,15 +12,15 @@ import (
 // Snapshot is a consistent view of the chain and of the app's state. It does not change.
 //
 // [Replica.Snapshot] gives one that is yours: the state as of the last committed block. It pins
-// pages of the database, so Close it soon; it may outlive the replica. A callback of the app is lent
-// one: the state as of the parent of the block in question, committed or not. That one is closed
-// when the callback returns.
+// pages of the database, so Close it soon; it may outlive the replica. A callback of the app is
+// lent one: the state as of the parent of the block in question, committed or not. That one is
+// closed when the callback returns.
 //
-// Besides what its methods say, they return [ErrClosed] after Close and [ErrStorage] if the database
-// fails; the logger then has the text.
+// Besides what its methods say, they return [ErrClosed] after Close and [ErrStorage] if the
+// database fails; the logger then has the text.
 type Snapshot struct {
 	mu   sync.RWMutex
-	tree *C.hotstuff_block_tree // nil: closed
+	tree *cTree // nil: closed
 	lent bool
 }
 
@@ -44,7 +44,7 @@ func (s *Snapshot) giveBack() {
 }
 
 // use calls f with the tree, which is not closed meanwhile.
-func (s *Snapshot) use(op string, f func(*C.hotstuff_block_tree) C.hotstuff_status) error {
+func (s *Snapshot) use(op string, f func(*cTree) cStatus) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.tree == nil {
@@ -65,7 +65,7 @@ func (s *Snapshot) closed(op string) error {
 type scratch struct {
 	bytes [1024]byte
 	len   C.size_t
-	rest  *C.hotstuff_buffer
+	rest  *cBuffer
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -121,17 +121,17 @@ func (s *Snapshot) EncodedBlock(hash Hash) ([]byte, error) {
 }
 
 func (s *Snapshot) blockOf(hash Hash) (block *C.hotstuff_block, err error) {
-	err = s.use("block", func(tree *C.hotstuff_block_tree) C.hotstuff_status {
+	err = s.use("block", func(tree *cTree) cStatus {
 		return C.hotstuff_block_tree_block(tree, hash.c(), &block)
 	})
 	return block, err
 }
 
-// BlockAt is the committed block at a height, from 1 to [Snapshot.CommittedHeight]. [ErrNotFound]: none
-// is committed there; the genesis, at 0, is no block.
+// BlockAt is the committed block at a height, from 1 to [Snapshot.CommittedHeight]. [ErrNotFound]:
+// none is committed there; the genesis, at 0, is no block.
 func (s *Snapshot) BlockAt(height uint64) (*Block, error) {
 	var block *C.hotstuff_block
-	err := s.use("block", func(tree *C.hotstuff_block_tree) C.hotstuff_status {
+	err := s.use("block", func(tree *cTree) cStatus {
 		return C.hotstuff_block_tree_block_at(tree, C.uint64_t(height), &block)
 	})
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Snapshot) BlockAt(height uint64) (*Block, error) {
 func (s *Snapshot) Blocks(from uint64) iter.Seq2[*Block, error] {
 	return func(yield func(*Block, error) bool) {
 		var blocks *C.hotstuff_block_iter
-		err := s.use("blocks", func(tree *C.hotstuff_block_tree) C.hotstuff_status {
+		err := s.use("blocks", func(tree *cTree) cStatus {
 			return C.hotstuff_block_tree_iter(tree, C.uint64_t(from), &blocks)
 		})
 		if err != nil {
@@ -175,7 +175,7 @@ func (s *Snapshot) Blocks(from uint64) iter.Seq2[*Block, error] {
 // CommittedHeight is the height of the last committed block; 0 while there is none.
 func (s *Snapshot) CommittedHeight() (uint64, error) {
 	var height C.uint64_t
-	err := s.use("committed height", func(tree *C.hotstuff_block_tree) C.hotstuff_status {
+	err := s.use("committed height", func(tree *cTree) cStatus {
 		return C.hotstuff_block_tree_committed_height(tree, &height)
 	})
 	return uint64(height), err
@@ -183,14 +183,14 @@ func (s *Snapshot) CommittedHeight() (uint64, error) {
 
 // HighestQC is the highest quorum certificate that is known, as canonical bytes.
 func (s *Snapshot) HighestQC() ([]byte, error) {
-	return s.buffer("highest qc", func(tree *C.hotstuff_block_tree, out **C.hotstuff_buffer) C.hotstuff_status {
+	return s.buffer("highest qc", func(tree *cTree, out **cBuffer) cStatus {
 		return C.hotstuff_block_tree_highest_qc(tree, out)
 	})
 }
 
 // Validators are those of the current epoch; in a callback, of the epoch of the block in question.
 func (s *Snapshot) Validators() (ValidatorSet, error) {
-	return s.set("validators", func(tree *C.hotstuff_block_tree, out **C.hotstuff_validator_set) C.hotstuff_status {
+	return s.set("validators", func(tree *cTree, out **cSet) cStatus {
 		return C.hotstuff_block_tree_validators(tree, out)
 	})
 }
@@ -198,7 +198,7 @@ func (s *Snapshot) Validators() (ValidatorSet, error) {
 // ValidatorsOf are the validators of an epoch, past ones included, from 0, the genesis's, to the
 // current one. [ErrNotFound]: that epoch has not begun.
 func (s *Snapshot) ValidatorsOf(epoch uint64) (ValidatorSet, error) {
-	return s.set("validators", func(tree *C.hotstuff_block_tree, out **C.hotstuff_validator_set) C.hotstuff_status {
+	return s.set("validators", func(tree *cTree, out **cSet) cStatus {
 		return C.hotstuff_block_tree_validators_of(tree, C.uint64_t(epoch), out)
 	})
 }
@@ -207,15 +207,15 @@ func (s *Snapshot) ValidatorsOf(epoch uint64) (ValidatorSet, error) {
 // signed by the validators of the epoch before, it proves that the block which updates them is
 // committed. [ErrNotFound]: that epoch has not begun, or is the genesis's.
 func (s *Snapshot) CommitQCOf(epoch uint64) ([]byte, error) {
-	return s.buffer("commit qc", func(tree *C.hotstuff_block_tree, out **C.hotstuff_buffer) C.hotstuff_status {
+	return s.buffer("commit qc", func(tree *cTree, out **cBuffer) cStatus {
 		return C.hotstuff_block_tree_commit_qc_of(tree, C.uint64_t(epoch), out)
 	})
 }
 
 func (s *Snapshot) buffer(op string,
-	ask func(*C.hotstuff_block_tree, **C.hotstuff_buffer) C.hotstuff_status) ([]byte, error) {
-	var out *C.hotstuff_buffer
-	err := s.use(op, func(tree *C.hotstuff_block_tree) C.hotstuff_status { return ask(tree, &out) })
+	ask func(*cTree, **cBuffer) cStatus) ([]byte, error) {
+	var out *cBuffer
+	err := s.use(op, func(tree *cTree) cStatus { return ask(tree, &out) })
 	if err != nil {
 		return nil, err
 	}
@@ -223,9 +223,9 @@ func (s *Snapshot) buffer(op string,
 }
 
 func (s *Snapshot) set(op string,
-	ask func(*C.hotstuff_block_tree, **C.hotstuff_validator_set) C.hotstuff_status) (ValidatorSet, error) {
-	var out *C.hotstuff_validator_set
-	err := s.use(op, func(tree *C.hotstuff_block_tree) C.hotstuff_status { return ask(tree, &out) })
+	ask func(*cTree, **cSet) cStatus) (ValidatorSet, error) {
+	var out *cSet
+	err := s.use(op, func(tree *cTree) cStatus { return ask(tree, &out) })
 	if err != nil {
 		return ValidatorSet{}, err
 	}

@@ -63,7 +63,7 @@ const errDone Status = C.HOTSTUFF_E_DONE
 
 // Error says what the status means: "hotstuff: timed out".
 func (s Status) Error() string {
-	return "hotstuff: " + C.GoString(C.hotstuff_status_message(C.hotstuff_status(s)))
+	return "hotstuff: " + message(cStatus(s))
 }
 
 // Name is the name of the status in the C header: "HOTSTUFF_E_TIMEOUT".
@@ -85,14 +85,17 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		return fmt.Sprintf("hotstuff: %s: %s", e.Op, e.Message)
 	}
-	return fmt.Sprintf("hotstuff: %s: %s", e.Op, C.GoString(C.hotstuff_status_message(C.hotstuff_status(e.Status))))
+	return fmt.Sprintf("hotstuff: %s: %s", e.Op, message(cStatus(e.Status)))
 }
 
 // Unwrap is the status, for errors.Is.
 func (e *Error) Unwrap() error { return e.Status }
 
+// message is what a status means.
+func message(status cStatus) string { return C.GoString(C.hotstuff_status_message(status)) }
+
 // failure is nil for HOTSTUFF_OK.
-func failure(op string, status C.hotstuff_status) error {
+func failure(op string, status cStatus) error {
 	if status == C.HOTSTUFF_OK {
 		return nil
 	}
@@ -100,7 +103,7 @@ func failure(op string, status C.hotstuff_status) error {
 }
 
 // described is failure with the library's text, which it frees.
-func described(op string, status C.hotstuff_status, err *C.hotstuff_error) error {
+func described(op string, status cStatus, err *C.hotstuff_error) error {
 	defer C.hotstuff_error_free(err)
 	if status == C.HOTSTUFF_OK {
 		return nil

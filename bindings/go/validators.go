@@ -13,6 +13,8 @@ type Validator struct {
 
 // ValidatorSet is validators and their powers. Make one with [NewValidatorSet].
 type ValidatorSet struct {
+	// Epoch is the one in which they validate; 0 is the genesis's.
+	Epoch uint64
 	// Members are the validators, sorted by address.
 	Members []Validator
 }
@@ -22,7 +24,7 @@ type ValidatorSet struct {
 func NewValidatorSet(validators ...Validator) (ValidatorSet, error) {
 	var set ValidatorSet
 	err := ValidatorSet{Members: validators}.lend("validator set",
-		func(c *C.hotstuff_validator_set) C.hotstuff_status {
+		func(c *cSet) cStatus {
 			set = readSet(c)
 			return C.HOTSTUFF_OK
 		})
@@ -52,7 +54,7 @@ func (s ValidatorSet) TotalPower() uint64 {
 func (s ValidatorSet) QuorumPower() uint64 {
 	var power uint64
 	// What is no set has no quorum.
-	_ = s.lend("quorum", func(set *C.hotstuff_validator_set) C.hotstuff_status {
+	_ = s.lend("quorum", func(set *cSet) cStatus {
 		power = uint64(C.hotstuff_validator_set_quorum_power(set))
 		return C.HOTSTUFF_OK
 	})
@@ -60,8 +62,8 @@ func (s ValidatorSet) QuorumPower() uint64 {
 }
 
 // lend calls use with the set as C has it.
-func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hotstuff_status) error {
-	var set *C.hotstuff_validator_set
+func (s ValidatorSet) lend(op string, use func(*cSet) cStatus) error {
+	var set *cSet
 	status := C.hotstuff_validator_set_new(&set)
 	defer func() { C.hotstuff_validator_set_free(set) }()
 	for i := 0; i < len(s.Members) && status == C.HOTSTUFF_OK; i++ {
@@ -69,13 +71,19 @@ func (s ValidatorSet) lend(op string, use func(*C.hotstuff_validator_set) C.hots
 		status = C.hotstuff_validator_set_put(set, v.Address.c(), C.uint64_t(v.Power))
 	}
 	if status == C.HOTSTUFF_OK {
+		status = C.hotstuff_validator_set_set_epoch(set, C.uint64_t(s.Epoch))
+	}
+	if status == C.HOTSTUFF_OK {
 		status = use(set)
 	}
 	return failure(op, status)
 }
 
-func readSet(set *C.hotstuff_validator_set) ValidatorSet {
-	out := ValidatorSet{Members: make([]Validator, C.hotstuff_validator_set_len(set))}
+func readSet(set *cSet) ValidatorSet {
+	out := ValidatorSet{
+		Epoch:   uint64(C.hotstuff_validator_set_epoch(set)),
+		Members: make([]Validator, C.hotstuff_validator_set_len(set)),
+	}
 	for i := range out.Members {
 		v := &out.Members[i]
 		var power C.uint64_t
@@ -89,7 +97,7 @@ func readSet(set *C.hotstuff_validator_set) ValidatorSet {
 }
 
 // takeSet reads a set, and frees it.
-func takeSet(set *C.hotstuff_validator_set) ValidatorSet {
+func takeSet(set *cSet) ValidatorSet {
 	out := readSet(set)
 	C.hotstuff_validator_set_free(set)
 	return out

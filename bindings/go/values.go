@@ -76,7 +76,7 @@ func goBytes(b C.hotstuff_bytes) []byte {
 }
 
 // takeBuffer copies the bytes of a buffer, and frees it.
-func takeBuffer(buffer *C.hotstuff_buffer) []byte {
+func takeBuffer(buffer *cBuffer) []byte {
 	var bytes C.hotstuff_bytes
 	C.hotstuff_buffer_get(buffer, &bytes)
 	out := goBytes(bytes)

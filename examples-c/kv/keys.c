@@ -1,5 +1,6 @@
 /*
- * keys.c - SPDX-License-Identifier: Apache-2.0
+ * keys.c - keys in files, and addresses as text.
+ * SPDX-License-Identifier: Apache-2.0
  */
 #define _POSIX_C_SOURCE 200809L
 #include "keys.h"

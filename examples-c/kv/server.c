@@ -36,6 +36,7 @@ enum {
     REQUEST_LINE_MAX = KEY_MAX + VALUE_MAX + 64, /* with its line end */
     PIPELINE_MAX = WINDOW, /* a session knows the outcome of its last WINDOW commands */
     SHORT_MAX = 320,       /* a request that is answered later, or an answer made early */
+    PART_MAX = 4096, /* bytes of a block or a proof in one answer, as hexadecimal digits */
     ANSWER_MAX = VALUE_MAX + 1024,
     OUT_LEN = 4 * ANSWER_MAX,
     ADDRESS_TEXT_MAX = NI_MAXHOST + NI_MAXSERV + 4,
@@ -43,6 +44,7 @@ enum {
     ACCEPT_PAUSE_MS = 1000,
     BACKLOG = 64,
 };
+_Static_assert(2 * PART_MAX + 64 <= ANSWER_MAX, "a part is an answer");
 static const uint64_t REQUEST_NONE = UINT64_MAX; /* the OPEN that no client asked for */
 
 struct request {
@@ -280,6 +282,81 @@ static void answer_evidence(struct server *s, struct connection *c, const char *
     emit_line(c, text);
 }
 
+/* ---- for those who believe nothing ---------------------------------------------------------- */
+
+static void answer_where(struct server *s, struct connection *c, const char *key) {
+    char text[SHORT_MAX];
+    uint64_t height;
+    hotstuff_block_tree *tree;
+    hotstuff_status status = hotstuff_replica_snapshot(s->replica, &tree);
+    if (status == HOTSTUFF_OK) {
+        status = store_find_write(tree, (const uint8_t *)key, strlen(key), &height);
+        hotstuff_block_tree_free(tree);
+    }
+    if (status == HOTSTUFF_OK)
+        say(text, "OK %" PRIu64, height);
+    else if (status == HOTSTUFF_E_NOT_FOUND)
+        say(text, "ERR notfound not in the last %d MiB or %d blocks: who wrote it knows where",
+            FIND_BYTES_MAX >> 20, HISTORY);
+    else
+        say_failure(text, status);
+    emit_line(c, text);
+}
+
+/* The canonical bytes that a request names: a block, its proof, or an epoch's. */
+static hotstuff_status find_bytes(const hotstuff_block_tree *tree, const char *verb,
+                                  uint64_t number, hotstuff_buffer **out) {
+    hotstuff_block *block;
+    hotstuff_hash hash;
+    if (strcmp(verb, "EPOCH") == 0) return hotstuff_block_tree_epoch_proof(tree, number, out);
+    hotstuff_status status = hotstuff_block_tree_block_at(tree, number, &block);
+    if (status != HOTSTUFF_OK) return status;
+    hotstuff_block_hash(block, &hash);
+    status = strcmp(verb, "BLOCK") == 0 ? hotstuff_block_encode(block, out)
+                                        : hotstuff_block_tree_commit_proof(tree, &hash, out);
+    hotstuff_block_free(block);
+    return status;
+}
+
+static void emit_part(struct connection *c, const hotstuff_bytes *bytes, uint64_t offset) {
+    char text[SHORT_MAX], hex[2 * PART_MAX + 1];
+    const size_t left = bytes->len - (size_t)offset, part = left < PART_MAX ? left : PART_MAX;
+    hex_encode(bytes->data + offset, part, hex);
+    say(text, "OK %zu ", bytes->len);
+    emit(c, text, strlen(text));
+    emit_line(c, hex);
+}
+
+/* "verb number offset" */
+static void answer_part(struct server *s, struct connection *c, const char *line) {
+    char text[SHORT_MAX], verb[6];
+    uint64_t number, offset;
+    int end = 0;
+    hotstuff_block_tree *tree;
+    hotstuff_buffer *buffer = NULL;
+    hotstuff_bytes bytes = {NULL, 0};
+    if (sscanf(line, "%5s %19" SCNu64 " %19" SCNu64 "%n", verb, &number, &offset, &end) != 3 ||
+        line[end] != '\0' || strchr(line, '-') != NULL) {
+        emit_line(c, "ERR syntax expected a number, and an offset in bytes");
+        return;
+    }
+    hotstuff_status status = hotstuff_replica_snapshot(s->replica, &tree);
+    if (status == HOTSTUFF_OK) {
+        status = find_bytes(tree, verb, number, &buffer);
+        hotstuff_block_tree_free(tree);
+    }
+    if (status == HOTSTUFF_OK) hotstuff_buffer_get(buffer, &bytes);
+    if (status == HOTSTUFF_OK && offset < bytes.len) {
+        emit_part(c, &bytes, offset);
+    } else if (status == HOTSTUFF_OK || status == HOTSTUFF_E_NOT_FOUND) {
+        emit_line(c, "ERR notfound not committed here yet, not over yet, or beyond its end");
+    } else {
+        say_failure(text, status);
+        emit_line(c, text);
+    }
+    hotstuff_buffer_free(buffer);
+}
+
 /* ---- the state of everything ---------------------------------------------------------------- */
 
 struct status_parts {
@@ -342,10 +419,14 @@ static void answer_status(struct server *s, struct connection *c) {
 static void answer_read(struct server *s, struct connection *c, const char *line) {
     if (strncmp(line, "GET ", 4) == 0)
         answer_get(s, c, line + 4);
+    else if (strncmp(line, "WHERE ", 6) == 0)
+        answer_where(s, c, line + 6);
     else if (strncmp(line, "HASH ", 5) == 0)
         answer_hash(s, c, line + 5);
     else if (strncmp(line, "EVIDENCE ", 9) == 0)
         answer_evidence(s, c, line + 9);
+    else if (strncmp(line, "STATUS", 6) != 0)
+        answer_part(s, c, line);
     else
         answer_status(s, c);
 }
@@ -572,6 +653,11 @@ static bool try_write(struct server *s, struct connection *c, const char *line, 
     return true;
 }
 
+/* Answered by a part of something that may be long. */
+static bool is_part(const char *verb) {
+    return strcmp(verb, "BLOCK") == 0 || strcmp(verb, "PROOF") == 0 || strcmp(verb, "EPOCH") == 0;
+}
+
 /* One whole line. False: it must wait (for reads, or the connection's session), unchanged. */
 static bool take_line(struct server *s, struct connection *c, char *line, size_t len) {
     bool waits = false;
@@ -584,7 +670,7 @@ static bool take_line(struct server *s, struct connection *c, char *line, size_t
     char *rest = line;
     const char *verb = cut_word(&rest);
     const bool bare = *rest == '\0';
-    if (strcmp(verb, "GET") == 0) {
+    if (strcmp(verb, "GET") == 0 || strcmp(verb, "WHERE") == 0) {
         if (bare || strlen(rest) > KEY_MAX || strchr(rest, ' ') != NULL)
             answer_now(c, "ERR syntax GET takes a key: one word of at most 200 bytes");
         else
@@ -593,14 +679,17 @@ static bool take_line(struct server *s, struct connection *c, char *line, size_t
         answer_in_turn(c, verb, rest);
     } else if (strcmp(verb, "EVIDENCE") == 0 && !bare && strlen(rest) <= 20) {
         answer_in_turn(c, verb, rest);
+    } else if (is_part(verb) && !bare && strlen(rest) <= 41) {
+        answer_in_turn(c, verb, rest);
     } else if (strcmp(verb, "STATUS") == 0 && bare) {
         answer_in_turn(c, verb, "");
     } else if (strcmp(verb, "OPEN") == 0) {
         take_open(s, c, rest);
     } else if (strcmp(verb, "HELP") == 0) {
         answer_now(c, "OK SET key value | DEL key | GET key | VALIDATOR address power | OPEN [nonce] "
-                      "| @session:sequence SET key value | HASH height | EVIDENCE index | STATUS | "
-                      "QUIT");
+                      "| @session:sequence SET key value | HASH height | EVIDENCE index | WHERE key "
+                      "| BLOCK height offset | PROOF height offset | EPOCH epoch offset | STATUS "
+                      "| QUIT");
     } else if (strcmp(verb, "QUIT") == 0 && bare) {
         answer_now(c, "OK bye");
         c->eof = true;

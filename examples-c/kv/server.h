@@ -18,6 +18,11 @@
  *   HASH height            OK height state-hash block-hash
  *   EVIDENCE index         OK kind epoch=n view=n validator=address, from 0 on: who has signed what
  *                                                contradicts itself, as this replica has verified
+ *   WHERE key              OK height              of the last block that wrote or deleted it, if
+ *                                                it is not long ago: see store.h
+ *   BLOCK height offset    OK length hex          4096 bytes or fewer of that block, encoded
+ *   PROOF height offset    OK length hex          of the proof that it is committed
+ *   EPOCH epoch offset     OK length hex          of the proof of who validates after that epoch
  *   STATUS                 OK name=value ...
  *   HELP, QUIT
  *

@@ -205,6 +205,40 @@ static hotstuff_status read_history(const hotstuff_block_tree *tree, uint64_t nu
     return HOTSTUFF_OK;
 }
 
+static bool writes(const hotstuff_bytes *data, const uint8_t *key, size_t key_len) {
+    struct batch_reader reader;
+    struct command c;
+    if (!batch_open(&reader, data->data, data->len)) return false;
+    while (batch_next(&reader, &c) == 1)
+        if ((c.kind == COMMAND_SET || c.kind == COMMAND_DELETE) && c.key_len == key_len &&
+            memcmp(c.key, key, key_len) == 0)
+            return true;
+    return false;
+}
+
+hotstuff_status store_find_write(const hotstuff_block_tree *tree, const uint8_t *key,
+                                 size_t key_len, uint64_t *height) {
+    struct summary summary;
+    digest ignored;
+    size_t searched = 0;
+    hotstuff_status status = store_summary(tree, &summary);
+    if (status != HOTSTUFF_OK) return status;
+    const uint64_t oldest = summary.data_blocks > HISTORY ? summary.data_blocks - HISTORY : 0;
+    for (uint64_t i = summary.data_blocks; i > oldest && searched < FIND_BYTES_MAX; i--) {
+        hotstuff_block *block;
+        hotstuff_bytes data;
+        status = read_history(tree, i, height, &ignored);
+        if (status == HOTSTUFF_OK) status = hotstuff_block_tree_block_at(tree, *height, &block);
+        if (status != HOTSTUFF_OK) return status == HOTSTUFF_E_NOT_FOUND ? HOTSTUFF_E_CORRUPT : status;
+        hotstuff_block_data(block, &data);
+        searched += data.len;
+        const bool found = writes(&data, key, key_len);
+        hotstuff_block_free(block);
+        if (found) return HOTSTUFF_OK;
+    }
+    return HOTSTUFF_E_NOT_FOUND;
+}
+
 static const struct summary genesis_summary = {.next_session = 1};
 
 /* Data blocks are numbered from 1. Their heights rise: find the last one at or below `height`. */

@@ -38,6 +38,8 @@ enum { SESSIONS = 4096, WINDOW = 16, HISTORY = 4096 };
 /** Validators that one block may change; more wait for the next block, and so does a second change
  *  of the same one. */
 enum { CHANGES_PER_BLOCK = 16 };
+/** Bytes of blocks that are searched for who wrote a key. */
+enum { FIND_BYTES_MAX = 16 << 20 };
 
 enum outcome {
     OUTCOME_APPLIED,
@@ -67,6 +69,10 @@ hotstuff_status store_get(const hotstuff_block_tree *tree, const uint8_t *key, s
  *  was applied, and what it made: the session of an OPEN, the epoch of a VALIDATOR. */
 hotstuff_status store_judge(const hotstuff_block_tree *tree, const struct command *c,
                             enum outcome *out, uint64_t *height, uint64_t *made);
+/** The last block that wrote or deleted the key, among the last HISTORY data blocks and as far as
+ *  FIND_BYTES_MAX of their data reach; else HOTSTUFF_E_NOT_FOUND. */
+hotstuff_status store_find_write(const hotstuff_block_tree *tree, const uint8_t *key,
+                                 size_t key_len, uint64_t *height);
 /** The state hash after block `height`, if it is among the last HISTORY data blocks; else
  *  HOTSTUFF_E_NOT_FOUND. The caller has checked that `height` is committed. */
 hotstuff_status store_hash_at(const hotstuff_block_tree *tree, uint64_t height, digest *out);

@@ -8,9 +8,9 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// app is the application as the library sees it. Both of its roads run the same execution on the same
-// parent, and the proposer writes the resulting state hash into the block: replicas that would compute
-// different states find out before they vote.
+// app is the application as the library sees it. Both of its roads run the same execution on the
+// same parent, and the proposer writes the resulting state hash into the block: replicas that would
+// compute different states find out before they vote.
 //
 // A block is invalid if it breaks the form, the limits, or the promise that each command in it is
 // applied by it. So "never twice" is a rule of the chain, and needs no trust in leaders.
@@ -79,9 +79,9 @@ func (a *app) ProposeBlock(request *hotstuff.ProposeRequest, updates *hotstuff.U
 }
 
 // gather takes the waiting commands that are new on this branch, oldest first. Those that a block
-// between the committed state and the parent holds are duplicates here; those for which the time has
-// not come, or is over, are left to the follower and to their deadlines. It says whether a new command
-// is left for the next block.
+// between the committed state and the parent holds are duplicates here; those for which the time
+// has not come, or is over, are left to the follower and to their deadlines. It says whether a new
+// command is left for the next block.
 func (a *app) gather(b *batch) (more bool) {
 	a.gathers = a.pool.commands(a.gathers[:0])
 	defer clear(a.gathers)

@@ -14,8 +14,8 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// A configuration file is lines of `key = value`, comments after '#': the same file as for the kv of the
-// other languages.
+// A configuration file is lines of `key = value`, comments after '#': the same file as for the kv
+// of the other languages.
 const (
 	configTextMax    = 1024 // a line, with its end
 	configPeersMax   = 128
@@ -46,8 +46,8 @@ type config struct {
 	options                                       map[string]string
 }
 
-// setting is a key of the file: a text, a number within bounds, or one of some choices, whose values are
-// their places.
+// setting is a key of the file: a text, a number within bounds, or one of some choices, whose
+// values are their places.
 type setting struct {
 	name     string
 	text     *string
@@ -71,8 +71,8 @@ func (c *config) settings() []setting {
 			meaning: "[host:]port for clients; host is 127.0.0.1 unless named, port 0 takes any"},
 		{name: "view_timeout_ms", number: &c.viewTimeoutMs, min: 1, max: dayMs, initial: "1000",
 			meaning: "how long a view may take at first"},
-		{name: "max_view_timeout_ms", number: &c.maxViewTimeoutMs, min: 1, max: dayMs, initial: "8000",
-			meaning: "and at most; at least view_timeout_ms"},
+		{name: "max_view_timeout_ms", number: &c.maxViewTimeoutMs, min: 1, max: dayMs,
+			initial: "8000", meaning: "and at most; at least view_timeout_ms"},
 		{name: "max_idle_ms", number: &c.maxIdleMs, min: 1, max: dayMs, initial: "10000",
 			meaning: "an idle chain makes an empty block this often; one value for the whole chain"},
 		{name: "commit_rule", number: &c.commitRule, choices: []string{"three_chain", "two_chain"},
@@ -89,8 +89,8 @@ func (c *config) settings() []setting {
 			initial: "4096", meaning: "commands waiting here; more are answered ERR busy"},
 		{name: "pool_bytes_max", number: &c.poolBytesMax, min: keyMax + valueMax, max: 1 << 30,
 			initial: "16777216", meaning: "and their keys and values"},
-		{name: "commit_timeout_ms", number: &c.commitTimeoutMs, min: 1, max: dayMs, initial: "10000",
-			meaning: "a command that waits longer is answered ERR timeout"},
+		{name: "commit_timeout_ms", number: &c.commitTimeoutMs, min: 1, max: dayMs,
+			initial: "10000", meaning: "a command that waits longer is answered ERR timeout"},
 		{name: "connections_max", number: &c.connectionsMax, min: 1, max: 1024, initial: "64",
 			meaning: "clients at a time"},
 		{name: "max_listeners", number: &c.maxListeners, max: 1024, initial: "0",
@@ -207,14 +207,16 @@ func (r *configReader) set(s *setting, value string) error {
 	if s.choices != nil {
 		place := slices.Index(s.choices, value)
 		if place < 0 {
-			return r.complain(s.name, "expected %s, got \"%s\"", strings.Join(s.choices, " or "), value)
+			expected := strings.Join(s.choices, " or ")
+			return r.complain(s.name, "expected %s, got \"%s\"", expected, value)
 		}
 		*s.number = uint64(place)
 		return nil
 	}
 	n, ok := parseNumber(value)
 	if !ok || n < s.min || n > s.max {
-		return r.complain(s.name, "expected a whole number from %d to %d, got \"%s\"", s.min, s.max, value)
+		return r.complain(s.name, "expected a whole number from %d to %d, got \"%s\"", s.min,
+			s.max, value)
 	}
 	*s.number = n
 	return nil
@@ -235,8 +237,8 @@ func (r *configReader) addPeer(key, value string) error {
 	words := strings.FieldsFunc(value, func(c rune) bool { return c == ' ' || c == '\t' })
 	wanted := 2
 	if key == "validator" {
-		expected = "expected `address power host:port`, the address being 64 hexadecimal digits and the " +
-			"power a whole number from 1"
+		expected = "expected `address power host:port`, the address being 64 hexadecimal " +
+			"digits and the power a whole number from 1"
 		wanted = 3
 	}
 	if len(r.config.peers) == configPeersMax {
@@ -304,8 +306,8 @@ func (r *configReader) complete() error {
 		r.line = line
 	}
 	if c.maxViewTimeoutMs < c.viewTimeoutMs {
-		return r.complain("max_view_timeout_ms", "expected at least view_timeout_ms, which is %d, got \"%d\"",
-			c.viewTimeoutMs, c.maxViewTimeoutMs)
+		return r.complain("max_view_timeout_ms",
+			"expected at least view_timeout_ms, which is %d, got \"%d\"", c.viewTimeoutMs, c.maxViewTimeoutMs)
 	}
 	return nil
 }

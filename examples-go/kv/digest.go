@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// digest is a 128-bit digest of a key-value pair, or of a set of them: the sum, modulo 2^128, of the
-// digests of its pairs. So it does not depend on the order in which they came, and is kept up to date
-// at the cost of the pairs that change.
+// digest is a 128-bit digest of a key-value pair, or of a set of them: the sum, modulo 2^128, of
+// the digests of its pairs. So it does not depend on the order in which they came, and is kept up
+// to date at the cost of the pairs that change.
 //
 // It is SipHash-2-4-128 under a published key: enough to notice that correct replicas have come to
 // differ, not to convince anybody of a state.
@@ -27,8 +27,8 @@ func digestOfPair(key, value []byte) digest {
 	return sipHash128(append(data, value...))
 }
 
-// sipHash128 is SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012) with the
-// 128-bit output that its authors added later.
+// sipHash128 is SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012) with
+// the 128-bit output that its authors added later.
 func sipHash128(data []byte) digest {
 	v0 := uint64(digestKey0 ^ 0x736f6d6570736575)
 	v1 := uint64(digestKey1 ^ 0x646f72616e646f6d ^ 0xee)

@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	httpSessions    = 256             // writes by HTTP that are under way at once; more wait, then 503
+	httpSessions    = 256             // writes by HTTP under way at once; more wait, then 503
 	httpShutdown    = 5 * time.Second // for requests under way when the replica stops
 	httpHeaderBytes = 16 << 10
 )
 
-// The key that a linearizable read deletes, to have its place in the order of all commands. PUT refuses
-// it: it is never there.
+// The key that a linearizable read deletes, to have its place in the order of all commands. PUT
+// refuses it: it is never there.
 const barrierKey = "kv/barrier"
 
 // webServer serves HTTP.
@@ -201,7 +201,8 @@ func (w *webServer) named(request *http.Request, c command) (done, error) {
 	}
 	var ok bool
 	if c.client, c.sequence, ok = parseName([]byte("@" + name)); !ok {
-		return done{}, &refusal{"syntax", "the header Kv-Command is SESSION:SEQUENCE, two numbers from 1"}
+		return done{}, &refusal{"syntax",
+			"the header Kv-Command is SESSION:SEQUENCE, two numbers from 1"}
 	}
 	return w.wait(c)
 }
@@ -221,7 +222,8 @@ func (w *webServer) put(out http.ResponseWriter, request *http.Request) {
 		return // the client has gone
 	}
 	if key == barrierKey {
-		answerError(out, &refusal{"syntax", "the key " + barrierKey + " is kept for linearizable reads"})
+		answerError(out, &refusal{"syntax",
+			"the key " + barrierKey + " is kept for linearizable reads"})
 		return
 	}
 	// What is too large still is, and submit says so.
@@ -280,8 +282,8 @@ func (w *webServer) changeValidator(out http.ResponseWriter, request *http.Reque
 
 /* ---- reads ---- */
 
-// get is a local read, or a linearizable one: after a command that this replica has committed since the
-// request came, so after all that was acknowledged anywhere before it came.
+// get is a local read, or a linearizable one: after a command that this replica has committed since
+// the request came, so after all that was acknowledged anywhere before it came.
 func (w *webServer) get(out http.ResponseWriter, request *http.Request) {
 	query := request.URL.Query()
 	if query.Has("linearizable") && query.Get("linearizable") != "false" {
@@ -302,8 +304,8 @@ func (w *webServer) get(out http.ResponseWriter, request *http.Request) {
 	_, _ = out.Write(value) // who has gone hears nothing
 }
 
-// barrier lets readers wait for one command that was submitted after they came. Many share one: while
-// one is under way, those who come wait for the next.
+// barrier lets readers wait for one command that was submitted after they came. Many share one:
+// while one is under way, those who come wait for the next.
 type barrier struct {
 	pass    func(context.Context) error
 	mu      sync.Mutex

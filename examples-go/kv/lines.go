@@ -18,18 +18,18 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// The line protocol, the same as that of the other languages' kv: a request is a line, an answer is a
-// line, the requests of a connection take effect and are answered in their order.
+// The line protocol, the same as that of the other languages' kv: a request is a line, an answer is
+// a line, the requests of a connection take effect and are answered in their order.
 //
-// A connection is two goroutines. The reader turns lines into requests: it submits writes, and waits
-// where the order asks for it. The writer answers them one after the other.
+// A connection is two goroutines. The reader turns lines into requests: it submits writes, and
+// waits where the order asks for it. The writer answers them one after the other.
 //
 //	socket -> reader -> requests (a channel) -> writer -> socket
 //	             |                                ^
 //	         node.submit -> pool -> follower -----+ done
 const (
 	requestLineMax = keyMax + valueMax + 64 // with its line end
-	pipelineMax    = windowLen              // a session knows the outcome of its last windowLen commands
+	pipelineMax    = windowLen              // a session knows the outcome of so many
 	answersMax     = 16 << 10               // bytes of answers that are sent together
 	farewell       = time.Second            // for answers when the replica stops
 	// When there are too many connections: one may have gone that nobody has noticed yet.
@@ -42,12 +42,12 @@ type lineServer struct {
 	mu       sync.Mutex
 	open     map[*lineConn]struct{}
 	room     chan struct{} // holds one for each connection
-	stopping bool
+	stopping atomic.Bool   // set under the lock
 	running  sync.WaitGroup
 }
 
-// request is one that is under way: a write with its result, a read whose turn is to come, or an answer
-// that is known already.
+// request is one that is under way: a write with its result, a read whose turn is to come, or an
+// answer that is known already.
 type request struct {
 	kind   commandKind
 	client uint64
@@ -65,6 +65,8 @@ type lineConn struct {
 	session  atomic.Uint64 // for writes without one of their own; 0: none yet
 	sequence uint64        // the next one of that session
 	reads    readCount
+
+	readDeadline, writeDeadline time.Time // as the connection has them
 }
 
 // readCount lets a write wait for the reads before it, which must not see it.
@@ -100,7 +102,8 @@ func listenLines(n *node, address string) (*lineServer, error) {
 		return nil, fmt.Errorf("client_listen %s: %w", address, err)
 	}
 	room := make(chan struct{}, n.config.connectionsMax)
-	return &lineServer{node: n, listener: listener, open: make(map[*lineConn]struct{}), room: room}, nil
+	open := make(map[*lineConn]struct{})
+	return &lineServer{node: n, listener: listener, open: open, room: room}, nil
 }
 
 func (s *lineServer) address() string { return s.listener.Addr().String() }
@@ -141,7 +144,7 @@ func (s *lineServer) accept(conn net.Conn) {
 	c.move()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.isStopping() {
 		conn.Close()
 		return
 	}
@@ -155,7 +158,7 @@ func (s *lineServer) accept(conn net.Conn) {
 func (s *lineServer) stop() {
 	s.listener.Close()
 	s.mu.Lock()
-	s.stopping = true
+	s.stopping.Store(true)
 	for c := range s.open {
 		_ = c.net.SetReadDeadline(time.Unix(1, 0))
 		_ = c.net.SetWriteDeadline(time.Now().Add(farewell))
@@ -164,11 +167,7 @@ func (s *lineServer) stop() {
 	s.running.Wait()
 }
 
-func (s *lineServer) isStopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stopping
-}
+func (s *lineServer) isStopping() bool { return s.stopping.Load() }
 
 /* ---- bytes in and out ---- */
 
@@ -179,7 +178,7 @@ func (c *lineConn) idle() time.Duration { return ms(c.server.node.config.clientI
 // Read waits for bytes until the client has been idle for too long.
 func (c *lineConn) Read(into []byte) (int, error) {
 	for {
-		_ = c.net.SetReadDeadline(time.Unix(0, c.moved.Load()).Add(c.idle()))
+		c.armRead()
 		if c.server.isStopping() {
 			return 0, io.EOF
 		}
@@ -201,11 +200,30 @@ func (c *lineConn) Read(into []byte) (int, error) {
 	}
 }
 
+// armRead moves the deadline, if that is worth a call.
+func (c *lineConn) armRead() {
+	deadline := time.Unix(0, c.moved.Load()).Add(c.idle())
+	if deadline.Sub(c.readDeadline) > c.idle()/16 || time.Until(c.readDeadline) <= 0 {
+		_ = c.net.SetReadDeadline(deadline)
+		c.readDeadline = deadline
+	}
+}
+
+func (c *lineConn) armWrite() {
+	deadline := time.Now().Add(c.idle())
+	if deadline.Sub(c.writeDeadline) <= c.idle()/16 {
+		return
+	}
+	c.writeDeadline = deadline
+	_ = c.net.SetWriteDeadline(deadline)
+	if c.server.isStopping() { // which has set it before us
+		_ = c.net.SetWriteDeadline(time.Now().Add(farewell))
+	}
+}
+
 // Write gives up on a client that takes nothing.
 func (c *lineConn) Write(bytes []byte) (int, error) {
-	if !c.server.isStopping() {
-		_ = c.net.SetWriteDeadline(time.Now().Add(c.idle()))
-	}
+	c.armWrite()
 	n, err := c.net.Write(bytes)
 	if n > 0 {
 		c.move()
@@ -431,8 +449,8 @@ func parseName(name []byte) (session, sequence uint64, ok bool) {
 	return session, sequence, okA && okB && session != 0 && sequence != 0
 }
 
-// parseChange turns the words of a validator command into bytes; leaves it without a key if they are
-// wrong.
+// parseChange turns the words of a validator command into bytes; leaves it without a key if they
+// are wrong.
 func parseChange(c *command) {
 	address := make([]byte, addressLen)
 	power, ok := parseNumber(string(c.value))
@@ -462,8 +480,8 @@ func (c *lineConn) takeWrite(w command, named bool) {
 	c.submit(w)
 }
 
-// takeOwnSession names a command after the connection's own session, which it opens if there is none; or
-// says why it cannot.
+// takeOwnSession names a command after the connection's own session, which it opens if there is
+// none; or says why it cannot.
 func (c *lineConn) takeOwnSession(w *command) (answer string) {
 	session := c.session.Load()
 	if session == 0 {
@@ -528,7 +546,8 @@ func (n *node) sayEvidence(to []byte, index int) []byte {
 	if err != nil {
 		return sayError(to, err)
 	}
-	return say(to, "OK %v epoch=%d view=%d validator=%v", info.Kind, info.Epoch, info.View, info.Validator)
+	return say(to, "OK %v epoch=%d view=%d validator=%v", info.Kind, info.Epoch, info.View,
+		info.Validator)
 }
 
 func (n *node) sayStatus(to []byte, connections int) []byte {
@@ -544,12 +563,12 @@ func (n *node) sayStatus(to []byte, connections int) []byte {
 	to = say(to, "OK epoch=%d view=%d committed_height=%d role=%v halted=%d highest_qc_view=%d "+
 		"sync_target=%d validators=%d", i.Epoch, i.View, i.CommittedHeight, i.Role, halted,
 		i.HighestQCView, i.SyncTargetHeight, s.validators)
-	to = say(to, " state_height=%d state_hash=%v data_blocks=%d commands=%d keys=%d sessions_opened=%d",
-		s.summary.height, s.summary.hash(), s.summary.dataBlocks, s.summary.commands, s.summary.keys,
+	to = say(to, " state_height=%d state_hash=%v data_blocks=%d commands=%d keys=%d "+
+		"sessions_opened=%d", s.summary.height, s.summary.hash(), s.summary.dataBlocks, s.summary.commands, s.summary.keys,
 		s.summary.nextSession-1)
-	to = say(to, " blocks_refused=%d pool=%d connections=%d", n.app.refused.Load(), n.pool.waiting(),
-		connections)
-	return say(to, " proposals=%d votes=%d view_timeouts=%d messages_in=%d messages_out=%d bytes_in=%d "+
-		"bytes_out=%d messages_rejected=%d events_dropped=%d", m.Proposals, m.Votes, m.ViewTimeouts,
+	to = say(to, " blocks_refused=%d pool=%d connections=%d", n.app.refused.Load(),
+		n.pool.waiting(), connections)
+	return say(to, " proposals=%d votes=%d view_timeouts=%d messages_in=%d messages_out=%d "+
+		"bytes_in=%d bytes_out=%d messages_rejected=%d events_dropped=%d", m.Proposals, m.Votes, m.ViewTimeouts,
 		m.MessagesIn, m.MessagesOut, m.BytesIn, m.BytesOut, m.MessagesRejected, m.EventsDropped)
 }

@@ -1,5 +1,5 @@
-// Command kv is one replica of a replicated key-value store, and its clients: over HTTP, and over the
-// line protocol of the kv in C. See README.md.
+// Command kv is one replica of a replicated key-value store, and its clients: over HTTP, and over
+// the line protocol of the kv in C. See README.md.
 package main
 
 import (
@@ -44,10 +44,10 @@ CONFIG has lines of 'key = value'; '#' begins a comment. Paths are relative to w
 const protocols = `
 With --http, clients talk HTTP (README.md has curl lines):
   PUT /kv/KEY                   the body is the value; answered after its commit
-  GET /kv/KEY[?linearizable]    as committed at this replica; or after all that is committed anywhere
+  GET /kv/KEY[?linearizable]    as committed here; or after all that is committed anywhere
   DELETE /kv/KEY
-  GET /validators               PUT /validators/ADDRESS (the body is a power), DELETE /validators/ADDRESS
-  POST /sessions                a session: header "Kv-Command: SESSION:SEQUENCE" makes writes repeatable
+  GET /validators               PUT (the body is a power), DELETE /validators/ADDRESS
+  POST /sessions                a session: "Kv-Command: SESSION:SEQUENCE" makes writes repeatable
   GET /status, /evidence, /metrics
 
 Clients talk in lines (try 'nc 127.0.0.1 PORT'); a request and its answer are a line each:
@@ -63,13 +63,13 @@ Clients talk in lines (try 'nc 127.0.0.1 PORT'); a request and its answer are a 
   HELP, QUIT
 Failures: ERR syntax | busy | timeout | stale | expired | refused | listener | stopping | notfound |
 internal.
-Clients are not authenticated: whoever reaches a client port of any validator may write every key, and
-say who the validators are. Keep them on loopback, or behind something that asks.
+Clients are not authenticated: whoever reaches a client port of any validator may write every key,
+and say who the validators are. Keep them on loopback, or behind something that asks.
 
 A validator joins while the chain runs: give it a configuration with the 'validator' lines of the
 others (they are the genesis's) and a 'peer' line for itself, start it, let it catch up; then
-VALIDATOR at one of the others. They let it in if they have its 'peer' line, or 'max_listeners' above
-0. One that is removed goes on as a listener.
+VALIDATOR at one of the others. They let it in if they have its 'peer' line, or 'max_listeners'
+above 0. One that is removed goes on as a listener.
 
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 could not start, 2 wrong usage, 3 the replica halted.
 `
@@ -211,7 +211,8 @@ func run(c *config, httpAddress string) int {
 
 // serve serves from the start of the replica to its end: a signal, or that it has halted.
 func serve(n *node, lines *lineServer, web *webServer) error {
-	signalled, release := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	background := context.Background()
+	signalled, release := signal.NotifyContext(background, syscall.SIGINT, syscall.SIGTERM)
 	defer release()
 	ctx, cancel := context.WithCancel(signalled)
 	defer cancel()
@@ -223,6 +224,8 @@ func serve(n *node, lines *lineServer, web *webServer) error {
 	if err := n.replica.Start(); err != nil {
 		return err
 	}
+	n.look()
+	n.show()
 	followed := make(chan error, 1)
 	go func() {
 		followed <- n.follow(ctx, info.CommittedHeight)
@@ -230,11 +233,11 @@ func serve(n *node, lines *lineServer, web *webServer) error {
 	}()
 	go n.keep(ctx)
 	go lines.serve()
-	logf(hotstuff.LogInfo, "chain %d from height %d: replicas at %s, clients at %s", n.config.chainID,
-		info.CommittedHeight, n.replica.LocalAddr(), lines.address())
+	logf(hotstuff.LogInfo, "chain %d from height %d: replicas at %s, clients at %s",
+		n.config.chainID, info.CommittedHeight, n.replica.LocalAddr(), lines.address())
 	if web != nil {
 		go web.serve()
-		fmt.Printf("ready http=%s\n", web.address())
+		fmt.Fprintf(os.Stderr, "ready http=%s\n", web.address())
 	}
 	fmt.Printf("ready clients=%s\n", lines.address())
 

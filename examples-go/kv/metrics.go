@@ -17,7 +17,8 @@ type histogram struct {
 }
 
 // Seconds; the last bucket has no bound.
-var histogramBounds = [...]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+var histogramBounds = [...]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+	5, 10}
 
 func (h *histogram) observe(d time.Duration) {
 	at, _ := slices.BinarySearch(histogramBounds[:], d.Seconds())
@@ -78,7 +79,8 @@ func (p *page) histogram(name, help string, h *histogram) {
 	}
 	count += h.buckets[len(histogramBounds)].Load()
 	fmt.Fprintf(p, "%s_bucket{le=\"+Inf\"} %d\n", name, count)
-	fmt.Fprintf(p, "%s_sum %g\n%s_count %d\n", name, time.Duration(h.nanos.Load()).Seconds(), name, count)
+	seconds := time.Duration(h.nanos.Load()).Seconds()
+	fmt.Fprintf(p, "%s_sum %g\n%s_count %d\n", name, seconds, name, count)
 }
 
 func (p *page) requests(r *requestCounts) {
@@ -126,7 +128,8 @@ func (w *webServer) metrics(out http.ResponseWriter, _ *http.Request) {
 	p.number("hotstuff_bytes_in_total", counter, "Bytes received.", m.BytesIn)
 	p.number("hotstuff_bytes_out_total", counter, "Bytes sent.", m.BytesOut)
 	p.number("hotstuff_messages_rejected_total", counter, "Messages refused.", m.MessagesRejected)
-	p.number("hotstuff_transactions_total", counter, "Transactions on the database.", m.Transactions)
+	p.number("hotstuff_transactions_total", counter, "Transactions on the database.",
+		m.Transactions)
 	p.number("hotstuff_app_failures_total", counter, "Questions that the app did not answer.",
 		m.AppFailures)
 	p.number("hotstuff_evidence_total", counter, "Validators caught lying.", m.EvidenceFound)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	hotstuff "libhotstuff/bindings/go"
@@ -25,15 +26,22 @@ type node struct {
 	pool    *pool
 	app     *app
 	due     chan struct{} // the replica is to be notified
+	reading chan struct{} // holds one for each read under way
 	latency histogram     // of commands, from their arrival to their commit
+
+	listener atomic.Bool                       // as of a moment ago: no validator
+	followed atomic.Pointer[hotstuff.Snapshot] // at least all blocks that the follower has resolved
 }
 
 // How often the replica is told again of commands that wait: a block that held them may have been
 // abandoned.
 const notifyAgain = 250 * time.Millisecond
 
+// Reads that are under way at once; more wait. Each has a snapshot for some microseconds.
+const readersMax = 32
+
 func openNode(c *config, key *hotstuff.KeyPair) (*node, error) {
-	n := &node{config: c, due: make(chan struct{}, 1)}
+	n := &node{config: c, due: make(chan struct{}, 1), reading: make(chan struct{}, readersMax)}
 	n.pool = newPool(int(c.poolCommandsMax), int(c.poolBytesMax))
 	n.app = newApp(n.pool, int(c.blockBytesMax), uint32(c.blockCommandsMax))
 	n.app.notify = n.notify
@@ -60,8 +68,8 @@ func (n *node) notify() {
 	}
 }
 
-// keep notifies the replica of new commands at once, and again while any wait; and ends those that have
-// waited too long.
+// keep notifies the replica of new commands at once, and again while any wait; and ends those that
+// have waited too long.
 func (n *node) keep(ctx context.Context) {
 	again := time.NewTicker(notifyAgain)
 	defer again.Stop()
@@ -80,8 +88,11 @@ func (n *node) keep(ctx context.Context) {
 			n.pool.expire(time.Now())
 			n.arm(expiry)
 		case <-again.C:
+			n.look()
 			if n.pool.waiting() > 0 {
-				n.giveUpIfListener()
+				if n.listener.Load() { // which proposes nothing more
+					n.pool.giveUp(verdictListener)
+				}
 				n.tell()
 			}
 		}
@@ -102,10 +113,22 @@ func (n *node) tell() {
 	}
 }
 
-// giveUpIfListener gives the commands back that wait at a replica which proposes no more.
-func (n *node) giveUpIfListener() {
-	if info, err := n.replica.Info(); err == nil && info.Role == hotstuff.Listener {
-		n.pool.giveUp(verdictListener)
+// look notes whether the replica is a listener.
+func (n *node) look() {
+	if info, err := n.replica.Info(); err == nil {
+		n.listener.Store(info.Role == hotstuff.Listener)
+	}
+}
+
+// show lets submit see what the follower has. It is called before the commands of a block are ended:
+// who submits one that has ended already must find it there.
+func (n *node) show() {
+	tree, err := n.replica.Snapshot()
+	if err != nil { // then each command asks for itself
+		logf(hotstuff.LogWarn, "%v", err)
+	}
+	if old := n.followed.Swap(tree); old != nil {
+		old.Close()
 	}
 }
 
@@ -132,6 +155,7 @@ func (n *node) follow(ctx context.Context, height uint64) error {
 			}
 			commands, ends = append(commands, c), append(ends, d)
 		}
+		n.show()
 		n.pool.resolveAll(commands, ends)
 	}
 }
@@ -148,11 +172,10 @@ func (n *node) submit(c command) (<-chan done, error) {
 	if complaint := c.complaint(); complaint != "" {
 		return nil, &refusal{"syntax", complaint}
 	}
-	info, err := n.replica.Info()
-	if err != nil {
-		return nil, internal(err)
+	if n.listener.Load() {
+		n.look() // it may be a validator by now
 	}
-	if info.Role == hotstuff.Listener {
+	if n.listener.Load() {
 		return nil, &refusal{"listener", "this replica proposes nothing: ask a validator"}
 	}
 	timeout := time.Duration(n.config.commitTimeoutMs) * time.Millisecond
@@ -167,14 +190,20 @@ func (n *node) submit(c command) (<-chan done, error) {
 func internal(err error) *refusal { return &refusal{"internal", err.Error()} }
 
 // resolveKnown answers from the committed state what the state already knows. The command is in the
-// pool by now, so a block that commits it later than this snapshot is the follower's to see: none is
-// missed.
+// pool by now, so a block that commits it later than this snapshot is the follower's to see: none
+// is missed.
 func (n *node) resolveKnown(c *command) {
 	var j judgement
-	err := n.read(func(tree *hotstuff.Snapshot) (err error) {
+	var err error = hotstuff.ErrClosed
+	if tree := n.followed.Load(); tree != nil {
 		j, err = judge(tree, c)
-		return err
-	})
+	}
+	if errors.Is(err, hotstuff.ErrClosed) { // there is none, or the follower has just gone on
+		err = n.read(func(tree *hotstuff.Snapshot) (err error) {
+			j, err = judge(tree, c)
+			return err
+		})
+	}
 	if err != nil {
 		logf(hotstuff.LogError, "reading a session: %v", err)
 		return // its deadline still stands
@@ -231,8 +260,10 @@ func openSession() command { return command{kind: commandOpen, client: randomNon
 
 /* ---- reads ---- */
 
-// read lends the committed state.
+// read lends the committed state. The library has a bound for open snapshots, and so have we.
 func (n *node) read(use func(*hotstuff.Snapshot) error) error {
+	n.reading <- struct{}{}
+	defer func() { <-n.reading }()
 	tree, err := n.replica.Snapshot()
 	if err != nil {
 		return err

@@ -26,8 +26,8 @@ type done struct {
 }
 
 // pool holds the commands of this replica's clients that are not yet known to be committed, oldest
-// first. A command stays until it is resolved or has expired: that a block proposes it is no reason to
-// forget it, because that block may be abandoned. Its bounds are fixed when it is made.
+// first. A command stays until it is resolved or has expired: that a block proposes it is no reason
+// to forget it, because that block may be abandoned. Its bounds are fixed when it is made.
 type pool struct {
 	mu               sync.Mutex
 	oldest, youngest *waiting
@@ -54,8 +54,8 @@ func newPool(countMax, bytesMax int) *pool {
 
 func payload(c *command) int { return len(c.key) + len(c.value) }
 
-// submit keeps a command, whose bytes are the pool's from then on; nil if the pool is full. The channel
-// will have its end.
+// submit keeps a command, whose bytes are the pool's from then on; nil if the pool is full. The
+// channel will have its end.
 func (p *pool) submit(c command, deadline time.Time) <-chan done {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,8 +127,8 @@ func (p *pool) unlink(w *waiting) {
 	p.bytes -= payload(&w.command)
 }
 
-// expire ends every command whose deadline is not after now. All wait equally long, so the oldest is the
-// first to expire; with it goes what is the same.
+// expire ends every command whose deadline is not after now. All wait equally long, so the oldest
+// is the first to expire; with it goes what is the same.
 func (p *pool) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	hotstuff "libhotstuff/bindings/go"
 )
 
-// The replicated state: what a command does to it, and how it is read. Keys are chosen by their first
-// byte, numbers are little-endian:
+// The replicated state: what a command does to it, and how it is read. Keys are chosen by their
+// first byte, numbers are little-endian:
 //
 //	"m"           the summary: numbers of everything, and the sum of the digests
 //	"d" key       a value
@@ -19,15 +19,15 @@ import (
 //	"o" nonce:u64 which session an open made, and at which height
 //	"h" slot:u16  (height, state hash) of the data blocks of late: a ring of historyLen
 //
-// Sessions make a command take effect once, however often it is proposed. The session remembers, for
-// each residue of windowLen, the greatest sequence applied, and at which height: the same again is a
-// duplicate (answered with that height), a smaller one is stale (never applied). There are
+// Sessions make a command take effect once, however often it is proposed. The session remembers,
+// for each residue of windowLen, the greatest sequence applied, and at which height: the same again
+// is a duplicate (answered with that height), a smaller one is stale (never applied). There are
 // sessionsMax slots; session n takes the slot of session n - sessionsMax, which is then expired.
 //
 // Validators are no part of this state: the library keeps the set.
 //
-// The state hash is a digest of the summary, which holds the sum of the digests of all "d", "s" and "o"
-// pairs: equal contents, equal hash.
+// The state hash is a digest of the summary, which holds the sum of the digests of all "d", "s" and
+// "o" pairs: equal contents, equal hash.
 const (
 	sessionsMax      = 4096
 	windowLen        = 16
@@ -161,8 +161,8 @@ func changed(set hotstuff.ValidatorSet, c *command) (hotstuff.ValidatorSet, bool
 	return after, err == nil && len(after.Members) > 0
 }
 
-// judgement is what would become of a command. A duplicate also tells where it was applied, and what it
-// made: the session of an open, the epoch of a validator command.
+// judgement is what would become of a command. A duplicate also tells where it was applied, and
+// what it made: the session of an open, the epoch of a validator command.
 type judgement struct {
 	outcome      outcome
 	height, made uint64
@@ -228,8 +228,8 @@ func judgeValidator(tree *hotstuff.Snapshot, c *command, j *judgement) error {
 }
 
 // hashAt is the state hash after block height, if it is among the last historyLen data blocks; else
-// hotstuff.ErrNotFound. The caller has checked that height is committed. Data blocks are numbered from
-// 1, and their heights rise: find the last one at or below height.
+// hotstuff.ErrNotFound. The caller has checked that height is committed. Data blocks are numbered
+// from 1, and their heights rise: find the last one at or below height.
 func hashAt(tree *hotstuff.Snapshot, height uint64) (digest, error) {
 	s, err := readSummary(tree)
 	if err != nil {

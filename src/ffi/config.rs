@@ -521,9 +521,10 @@ pub unsafe extern "C" fn hotstuff_config_max_message_bytes(
     })
 }
 
-/// The key that the replica signs with. Without one it is a listener: it follows the chain and
-/// serves it, and never votes. A key that is not in the validator set makes a listener too. Never
-/// run two replicas with one key: they would vote against each other. [serial]
+/// The key that the replica signs with. Without one, and without hotstuff_config_set_signer(), it
+/// is a listener: it follows the chain and serves it, and never votes. A key that is not in the
+/// validator set makes a listener too. Never run two replicas with one key: they would vote against
+/// each other. [serial]
 ///
 /// @param cfg  the config
 /// @param key  the key pair; copied

@@ -137,3 +137,150 @@ impl Signer for CSigner {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::algorithm::{Limits, SyncConfig, VoteTo};
+    use crate::app::*;
+    use crate::block_tree::{Durability, OpenOptions};
+    use crate::network::NetworkProvider;
+    use crate::pacemaker::DefaultPacemaker;
+    use crate::replica::{Replica, ReplicaConfig};
+    use crate::types::{BlockHeight, ChainId, ChainParameters, Genesis, KeyPair};
+    use crate::types::{Validator, ValidatorSet};
+
+    /// A security module that can be unplugged.
+    #[derive(Default)]
+    struct Module {
+        seed: [u8; 32],
+        is_unplugged: AtomicBool,
+        refused: AtomicU64,
+    }
+
+    unsafe extern "C-unwind" fn sign(
+        userdata: *mut c_void,
+        message: *const u8,
+        len: usize,
+        out: *mut hotstuff_signature,
+    ) -> i32 {
+        // SAFETY: the test's own module, which outlives the replica; the table's contract.
+        unsafe {
+            let module = &*userdata.cast::<Module>();
+            if module.is_unplugged.load(Ordering::SeqCst) {
+                module.refused.fetch_add(1, Ordering::SeqCst);
+                return HOTSTUFF_E_CALLBACK;
+            }
+            let message = std::slice::from_raw_parts(message, len);
+            let digest = StatementDigest(message.try_into().expect("32 bytes"));
+            let key = KeyPair::from_seed(&module.seed).expect("32 bytes");
+            (*out).bytes = key.sign(&digest).0;
+        }
+        HOTSTUFF_OK
+    }
+
+    struct Busy;
+
+    impl App for Busy {
+        fn propose_block(&mut self, _: ProposeBlockRequest<'_>) -> ProposeBlockResponse {
+            ProposeBlockResponse::Block {
+                data: vec![1],
+                state_updates: None,
+                validator_set_updates: None,
+            }
+        }
+
+        fn validate_block(&mut self, _: ValidateBlockRequest<'_>) -> ValidateBlockResponse {
+            ValidateBlockResponse::Valid {
+                state_updates: None,
+                validator_set_updates: None,
+            }
+        }
+    }
+
+    struct Nobody;
+
+    impl NetworkProvider for Nobody {
+        fn connect(&self, _: ValidatorAddress) {}
+        fn disconnect(&self, _: ValidatorAddress) {}
+        fn send(&self, _: ValidatorAddress, _: &[u8]) {}
+        fn broadcast(&self, _: &[u8]) {}
+        fn receive(&self, timeout: Duration) -> Option<(ValidatorAddress, Vec<u8>)> {
+            std::thread::sleep(timeout.min(Duration::from_millis(20)));
+            None
+        }
+        fn wake(&self) {}
+    }
+
+    fn config(folder: &std::path::Path, signer: CSigner) -> ReplicaConfig {
+        let address = signer.shared.address();
+        let member = Validator { address, power: 1 };
+        ReplicaConfig {
+            genesis: Genesis {
+                chain_id: ChainId(1),
+                validator_set: ValidatorSet::new([member]).expect("one"),
+                app_state: BTreeMap::new(),
+                parameters: ChainParameters::default(),
+            },
+            signer: Some((address, Arc::new(signer))),
+            storage: OpenOptions {
+                data_dir: folder.to_owned(),
+                create: true,
+                map_bytes: 64 << 20,
+                durability: Durability::ProcessCrash,
+            },
+            pacemaker: Arc::new(DefaultPacemaker {
+                base_ms: 20,
+                max_ms: 200,
+            }),
+            vote_to: VoteTo::Auto,
+            sync: SyncConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn a_signer_outside_signs_and_one_that_fails_for_a_while_is_asked_again() {
+        const LONG: Duration = Duration::from_secs(60);
+        let module = Module {
+            seed: [5; 32],
+            ..Module::default()
+        };
+        let address = KeyPair::from_seed(&module.seed).expect("32").address();
+        let table = hotstuff_signer_callbacks {
+            struct_size: std::mem::size_of::<hotstuff_signer_callbacks>(),
+            userdata: std::ptr::from_ref(&module).cast_mut().cast(),
+            destroy: None,
+            sign: Some(sign),
+        };
+        // SAFETY: an initialised table, whose module outlives the replica.
+        let shared = unsafe { SignerTable::new(address, &raw const table) }.expect("a table");
+        let owner = Owner::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path(), CSigner { shared, owner });
+        let replica = Replica::open(config, Box::new(Busy), Arc::new(Nobody)).expect("opened");
+        replica.start().expect("started");
+        replica
+            .next_committed(BlockHeight(4), LONG)
+            .expect("it signs");
+
+        module.is_unplugged.store(true, Ordering::SeqCst);
+        let began = std::time::Instant::now();
+        while module.refused.load(Ordering::SeqCst) < 5 {
+            assert!(began.elapsed() < LONG, "it is asked at each time-out");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stuck = replica.info();
+        module.is_unplugged.store(false, Ordering::SeqCst);
+        let after = BlockHeight(stuck.committed_height.0 + 5);
+        replica
+            .next_committed(after, LONG)
+            .expect("and again once it signs");
+        replica.stop(LONG).expect("stopped");
+        assert!(!stuck.is_halted && !stuck.is_silenced);
+    }
+}

@@ -33,6 +33,7 @@ pub struct hotstuff_validator_address {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct hotstuff_signature {
+    /// The signature itself.
     pub bytes: [u8; HOTSTUFF_SIGNATURE_LEN],
 }
 

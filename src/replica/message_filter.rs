@@ -172,7 +172,20 @@ impl MessageFilter {
         }
         self.window
             .record(now, place.at, &from, message.message(), bytes);
-        self.pass(Input::Progress { from, message }, ticket)
+        let contradicted = self.window.contradicted(message.message());
+        self.pass(Input::Progress { from, message }, ticket)?;
+        contradicted.map_or(Ok(()), |vote| self.pass_contradicted(vote))
+    }
+
+    /// Passes a vote that was not needed, and not checked, before its voter said something else.
+    fn pass_contradicted(&mut self, vote: Vote) -> Result<(), Reason> {
+        let from = vote.voter;
+        let Ok(message) = self.verifier.progress(ProgressMessage::Vote(vote)) else {
+            return Ok(()); // it was worth nothing
+        };
+        let ticket = self.ticket(&from, 0)?;
+        self.pass(Input::Progress { from, message }, ticket)?;
+        Err(Reason::Equivocation)
     }
 
     /// Its validators are not known. But it may carry what ends the epoch here, and whoever sends

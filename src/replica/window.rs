@@ -8,7 +8,9 @@
 //!   record (after them)
 //! ```
 //!
-//! - A vote, a wake: one per signer and view; no vote for what has its quorum.
+//! - A vote, a wake: one per signer and view; no vote for what has its quorum. The one that a
+//!   validator has brought itself is kept aside, unchecked, and passed on if it says something else
+//!   in that view: both together are evidence.
 //! - A proposal, a nudge: the leader's vote names the block, but anybody can strip or exchange the
 //!   TC on the way. So the first that comes from the leader itself passes whatever others have
 //!   passed on, and of theirs [`RELAYED_MAX`] variants do.
@@ -73,6 +75,8 @@ type Digest = [u8; 32];
 #[derive(Default)]
 struct Said {
     votes: BTreeMap<ValidatorAddress, VoteStatement>,
+    /// Not needed, and so unchecked; the last of each validator, as it brought it itself.
+    spare: BTreeMap<ValidatorAddress, Vote>,
     proposals: BTreeMap<ValidatorAddress, Proposed>,
     nudges: BTreeMap<ValidatorAddress, Proposed>,
     wakes: BTreeMap<ValidatorAddress, ()>,
@@ -136,7 +140,13 @@ impl Window {
     ) -> Result<Novelty, Reason> {
         self.prune(place.at);
         match message {
-            ProgressMessage::Vote(vote) => self.judge_vote(place.at, vote),
+            ProgressMessage::Vote(vote) => {
+                let judged = self.judge_vote(place.at, vote);
+                if judged == Err(Reason::NotNeeded) && *from == vote.voter {
+                    self.view(vote.rank()).spare.insert(vote.voter, *vote);
+                }
+                judged
+            }
             ProgressMessage::Wake(wake) => self.judge_wake(place.at, wake),
             ProgressMessage::Propose(Propose {
                 vote,
@@ -189,6 +199,18 @@ impl Window {
         };
         let seconds = &mut self.view(vote.rank()).seconds;
         seconds.insert((vote.voter, message.kind()))
+    }
+
+    /// The vote that was not needed, and that `message`, which has verified, contradicts.
+    pub(super) fn contradicted(&mut self, message: &ProgressMessage) -> Option<Vote> {
+        let (ProgressMessage::Vote(vote)
+        | ProgressMessage::Propose(Propose { vote, .. })
+        | ProgressMessage::Nudge(Nudge { vote, .. })) = message
+        else {
+            return None;
+        };
+        let spare = self.views.get_mut(&vote.rank())?.spare.remove(&vote.voter);
+        spare.filter(|spare| spare.statement != vote.statement)
     }
 
     /// Remembers a message that has verified and is on its way to Alice.
@@ -251,15 +273,17 @@ impl Window {
             .get(&vote.rank())
             .and_then(|said| said.votes.get(&vote.voter))
         {
-            None if self.has_quorum(&vote.statement) => Err(Reason::NotNeeded),
+            None if self.is_spare(vote) => Err(Reason::NotNeeded),
             None => Ok(Novelty::New),
             Some(statement) if *statement == vote.statement => Err(Reason::Duplicate),
             Some(_) => Ok(Novelty::Second),
         }
     }
 
-    /// Whether Alice has been given a quorum of votes for `statement`: one more changes nothing.
-    fn has_quorum(&self, statement: &VoteStatement) -> bool {
+    /// Whether Alice has been given a quorum of votes like this one, of a validator: one more
+    /// changes nothing.
+    fn is_spare(&self, vote: &Vote) -> bool {
+        let statement = &vote.statement;
         let Some(said) = self.views.get(&statement.rank()) else {
             return false;
         };
@@ -267,7 +291,8 @@ impl Window {
             Some(said) if said == statement => member.power,
             _ => 0,
         };
-        let Some(set) = self.validator_sets.get(&statement.epoch) else {
+        let set = self.validator_sets.get(&statement.epoch);
+        let Some(set) = set.filter(|set| set.contains(&vote.voter)) else {
             return false;
         };
         set.is_quorum(set.members().iter().map(power_of).sum())
@@ -533,6 +558,26 @@ mod tests {
             Err(Reason::NotNeeded)
         );
         assert_eq!(window.judge_vote(at(10).at, &by(4, 2)), Ok(Novelty::New));
+    }
+
+    #[test]
+    fn a_vote_that_was_not_needed_is_kept_against_its_voter() {
+        let by = |i, block| Vote {
+            voter: ValidatorAddress([i; 32]),
+            ..vote(10, block)
+        };
+        let [first, second] = [1, 2].map(|block| by(4, block));
+        let message = ProgressMessage::Vote;
+        // What others bring in its name may not be its own.
+        for (from, kept) in [(first.voter, Some(first)), (OTHER, None)] {
+            let mut window = window();
+            (1..=3).for_each(|i| window.record_vote(&by(i, 1)));
+            let mut bring = |vote| pass(&mut window, Time(0), at(10), from, &message(vote));
+            assert_eq!(bring(first), Err(Reason::NotNeeded));
+            assert_eq!(bring(second), Ok(Novelty::New));
+            assert_eq!(window.contradicted(&message(second)), kept);
+            assert_eq!(window.contradicted(&message(second)), None, "once");
+        }
     }
 
     #[test]

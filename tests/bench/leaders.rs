@@ -5,8 +5,9 @@ use std::hint::black_box;
 use serde_json::json;
 
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
-use hotstuff::types::{Validator, ValidatorAddress, ValidatorSet, ViewNumber};
+use hotstuff::types::{ValidatorSet, ViewNumber};
 
+use crate::powers::set;
 use crate::report::{Criterion, Outcome, Table};
 use crate::stats::now_ns;
 use crate::Pace;
@@ -58,18 +59,6 @@ fn profiles() -> [(&'static str, Vec<u64>); 4] {
         ("all different", (1..=VALIDATORS as u64).collect()),
         ("one of 2^63", greatest),
     ]
-}
-
-fn set(powers: &[u64]) -> ValidatorSet {
-    let member = |(index, power): (usize, &u64)| {
-        let mut address = [0; 32];
-        address[..8].copy_from_slice(&(index as u64).to_be_bytes());
-        Validator {
-            address: ValidatorAddress(address),
-            power: *power,
-        }
-    };
-    ValidatorSet::new(powers.iter().enumerate().map(member)).expect("a valid set")
 }
 
 fn nanoseconds(set: &ValidatorSet) -> f64 {

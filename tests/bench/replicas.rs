@@ -20,6 +20,8 @@ mod crash;
 mod floor;
 mod idle;
 mod leaders;
+#[path = "../paper/powers.rs"]
+mod powers;
 mod protocol;
 mod report;
 mod saturated;

@@ -41,6 +41,7 @@ LAYERS = {
     "src/types": CORE,
     "src/messages.rs": CORE,
     "src/pacemaker.rs": CORE,
+    "src/proof.rs": CORE,
     "src/algorithm": CORE,
     "src/block_tree": ["unit", "storage", "crash"],
     "src/replica": ["unit"],

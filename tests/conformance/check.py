@@ -178,6 +178,10 @@ evidence = fields(
 )
 
 
+commit_proof = fields(lambda g: sequence(g, 3, header), qc)
+epoch_proof = fields(header, qc)
+
+
 def sha256(tag, *parts):
     padded = ("hotstuff/1 " + tag).encode().ljust(24, b"\0")
     return hashlib.sha256(padded + b"".join(parts)).digest()
@@ -230,6 +234,8 @@ TYPES = {
     "hash of a block": block_name,
     "hash of a genesis": lambda g: sha256("genesis", genesis(g)),
     "Evidence": evidence,
+    "CommitProof": commit_proof,
+    "EpochProof": epoch_proof,
 }
 
 

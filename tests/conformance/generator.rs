@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotstuff::algorithm::{EpochRecord, StoredProposal, VotingRecord};
 use hotstuff::evidence::{Contradiction, Evidence, Signed};
 use hotstuff::messages::*;
+use hotstuff::proof::{CommitProof, EpochProof};
 use hotstuff::types::*;
 use serde_bytes::ByteBuf;
 
@@ -321,6 +322,20 @@ impl Generator {
         }
     }
 
+    pub fn commit_proof(&mut self) -> CommitProof {
+        CommitProof {
+            headers: self.list(3, Self::header),
+            certificate: self.quorum_certificate(),
+        }
+    }
+
+    pub fn epoch_proof(&mut self) -> EpochProof {
+        EpochProof {
+            header: self.header(),
+            commit_qc: self.quorum_certificate(),
+        }
+    }
+
     fn signed<S>(&mut self, statement: impl FnOnce(&mut Self) -> S) -> Signed<S> {
         Signed {
             statement: statement(self),
@@ -388,6 +403,8 @@ pub const TYPES: &[(&str, Make)] = &[
     ("hash of a block", Generator::block_name),
     ("hash of a genesis", |g| g.genesis().hash().0.to_vec()),
     ("Evidence", |g| codec::encode(&g.evidence())),
+    ("CommitProof", |g| codec::encode(&g.commit_proof())),
+    ("EpochProof", |g| codec::encode(&g.epoch_proof())),
 ];
 
 /// The generator of the type at `place` of [`TYPES`].

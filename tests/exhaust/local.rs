@@ -9,9 +9,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use hotstuff::algorithm::{Durable, Input, Write};
+use hotstuff::algorithm::{Durable, Event, Input, Write};
 use hotstuff::messages::{Message, ProgressMessage};
-use hotstuff::types::{BlockHash, Time, TimeoutStatement, VoteStatement};
+use hotstuff::types::{
+    BlockHash, QuorumCertificate, Time, TimeoutCertificate, TimeoutStatement, ViewNumber,
+    VoteStatement,
+};
 
 use crate::node::{Chain, Node, Spoken};
 
@@ -155,13 +158,37 @@ impl Locals {
         (salt, local.view, &local.said, &local.broken).hash(&mut hasher);
         (voting_record.voted, voting_record.timed_out).hash(&mut hasher);
         (highest_qc.statement(), committed.hash).hash(&mut hasher);
-        // Which QC the certificate names matters only to a leader who will show it.
-        let tc = highest_tc.filter(|_| self.leads);
-        let tc = tc.map(|tc| (tc.view_num, tc.highest_qc.statement()));
+        // Who has signed matters only to those to whom a leader shows it.
+        let shown = self.leads.then(|| {
+            let proposed = local.proposed.iter().filter_map(certificate_of);
+            let tcs = highest_tc.iter().chain(proposed).map(signers_of_tc);
+            (signers_of_qc(&highest_qc), tcs.collect::<Vec<_>>())
+        });
         let pending: Vec<BlockHash> = pending.iter().map(|block| block.hash).collect();
-        (tc, pending).hash(&mut hasher);
+        (shown, pending).hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// The TC of a proposal.
+fn certificate_of(message: &Message) -> Option<&TimeoutCertificate> {
+    match message {
+        Message::Progress(ProgressMessage::Propose(propose)) => {
+            propose.timeout_certificate.as_ref()
+        }
+        _ => None,
+    }
+}
+
+fn signers_of_qc(qc: &QuorumCertificate) -> (VoteStatement, Vec<bool>) {
+    let slots = qc.signatures.iter().map(Option::is_some);
+    (qc.statement(), slots.collect())
+}
+
+fn signers_of_tc(tc: &TimeoutCertificate) -> impl Hash {
+    let slots = tc.signatures.iter();
+    let named: Vec<Option<ViewNumber>> = slots.map(|slot| slot.map(|(named, _)| named)).collect();
+    (tc.view_num, signers_of_qc(&tc.highest_qc), named)
 }
 
 /// What becomes of `before` by what was written and said, judged by the rules of voting.
@@ -179,6 +206,10 @@ fn after(before: &Local, came_by: Option<(u32, u32)>, node: &Node, spoken: &[Spo
             if let Write::CommitBlock { hash, .. } = write {
                 local.committed.push(*hash);
             }
+        }
+        let is_twin = |event: &&Event| matches!(event, Event::TwinSeen { .. });
+        if let Some(event) = spoken.events.iter().find(is_twin) {
+            local.broken = Some(format!("nobody-correct-has-a-twin: {event:?}"));
         }
         for message in &spoken.own {
             match message {

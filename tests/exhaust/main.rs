@@ -8,8 +8,8 @@
 //! ```
 //!
 //! In every state: no two replicas have committed different blocks at one height, nobody has voted
-//! twice in a view, nobody has voted in a view that it had timed out. A broken rule fails the run,
-//! with the shortest story that leads to it.
+//! twice in a view, nobody has voted in a view that it had timed out, and nobody takes its own word
+//! for a twin's. A broken rule fails the run, with the shortest story that leads to it.
 //!
 //! `make exhaust`: a minute, under both commit rules on two cores; `SECONDS=s` for longer.
 //!

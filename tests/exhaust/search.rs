@@ -15,7 +15,7 @@
 //! A block that is neither voted for nor certified is delivered and judged, but the search does not
 //! go on from there: it can be delivered again when it matters.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,12 +119,32 @@ struct Closure {
     came_by: Vec<(usize, u32)>,
 }
 
-/// A QC by the number of its block plus one; 0 is the genesis's.
+/// A QC by its number among the certificates plus one; 0 is the genesis's.
 type Qc = usize;
+
+/// Who has signed a QC, a bit for each validator. An honest replica that sees its own key where it
+/// has not signed takes itself for a twin, and is silent: so nobody is named who has not signed.
+type Signers = u8;
+
+/// Where the liar leads and the honest replicas are alike, each of them is replica 1, and the
+/// others have signed.
+const OTHERS: Signers = 0b1101;
+
+/// A certificate of time-outs. The liar claims the QC itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Tc {
+    view: u64,
+    qc: Qc,
+    /// The view of the QC that each honest signer has named.
+    named: [Option<u64>; HONEST],
+}
 
 /// What can be delivered: the QCs and the certificates of time-outs that the liar can have, and the
 /// proposals of honest leaders to each replica.
-type Knowledge = (Vec<Qc>, Vec<(u64, Qc)>, [Vec<usize>; HONEST]);
+type Knowledge = (Vec<Qc>, Vec<Tc>, [Vec<Proposal>; HONEST]);
+
+/// A block, and the TC that came with it.
+type Proposal = (usize, Option<Tc>);
 
 /// A block, with what a vote for it says.
 struct Known {
@@ -146,7 +166,7 @@ struct Public {
     /// By view and the view of the QC named.
     timeouts: Vec<(u64, u64)>,
     /// Its own proposals.
-    proposed: Vec<usize>,
+    proposed: Vec<Proposal>,
 }
 
 /// What happenings are known by.
@@ -155,10 +175,10 @@ enum Key {
     Timer,
     Restart,
     Qc(Qc),
-    Tc(u64, Qc),
-    Propose(usize, Option<Qc>),
+    Tc(Tc),
+    Propose(usize, Option<Tc>),
     /// An honest leader's proposal.
-    Sent(usize),
+    Sent(Proposal),
 }
 
 /// The liar or everybody leads, and no time passes.
@@ -195,6 +215,9 @@ pub struct Search {
     public: Vec<Vec<Public>>,
     blocks: Vec<Known>,
     by_hash: HashMap<BlockHash, usize>,
+    /// Of which block, and by whom.
+    certificates: Vec<(usize, Signers)>,
+    by_certificate: HashMap<(usize, Signers), Qc>,
     happenings: Vec<Happening>,
     by_key: HashMap<Key, u32>,
     /// The sets of blocks that the liar has proposed.
@@ -231,6 +254,8 @@ impl Search {
             public: (0..graphs).map(|_| Vec::new()).collect(),
             blocks: Vec::new(),
             by_hash: HashMap::new(),
+            certificates: Vec::new(),
+            by_certificate: HashMap::new(),
             happenings: Vec::new(),
             by_key: HashMap::new(),
             proposals: vec![vec![]],
@@ -436,8 +461,8 @@ impl Search {
         local: u32,
         proposals: u32,
         qcs: &[Qc],
-        tcs: &[(u64, Qc)],
-        sent: &[usize],
+        tcs: &[Tc],
+        sent: &[Proposal],
     ) -> Closure {
         let mut closure = Closure {
             words: Vec::new(),
@@ -453,10 +478,7 @@ impl Search {
                 closure.chains.push(chain);
             }
             let mut all = self.happenings(replica, local, proposals, qcs, tcs);
-            all.extend(
-                sent.iter()
-                    .map(|block| (Key::Sent(*block), proposals, true)),
-            );
+            all.extend(sent.iter().map(|sent| (Key::Sent(*sent), proposals, true)));
             for (key, proposals, goes_on) in all {
                 let happening = self.happening(key);
                 let to = self.step(replica, local, happening);
@@ -497,43 +519,56 @@ impl Search {
         to
     }
 
-    /// The QCs that the liar can have.
-    fn qcs(&self, locals: &[u32; HONEST]) -> Vec<Qc> {
-        let mut count: HashMap<usize, usize> = HashMap::new();
+    /// The QCs that the liar can have, each with all who have signed.
+    fn qcs(&mut self, locals: &[u32; HONEST]) -> Vec<Qc> {
+        let mut voters: BTreeMap<usize, Signers> = BTreeMap::new();
         for (replica, local) in locals.iter().enumerate() {
             for block in &self.public[self.graph(replica)][*local as usize].votes {
-                *count.entry(*block).or_default() += 1;
+                *voters.entry(*block).or_default() |= 1 << (1 + replica);
             }
         }
         let needed = match self.bounds.defect {
             Some(Defect::SmallQuorum) => 1,
             _ => HONEST_QUORUM,
         };
-        let certified = count.into_iter().filter(|(_, votes)| *votes >= needed);
-        let mut qcs: Vec<Qc> = certified.map(|(block, _)| block + 1).chain([0]).collect();
+        let mut qcs = vec![0];
+        for (block, voters) in voters {
+            if voters.count_ones() as usize >= needed {
+                let signers = match self.bounds.leaders {
+                    Leaders::Liar => OTHERS,
+                    Leaders::Mixed => voters | 1 << LIAR,
+                };
+                qcs.push(self.certificate(block, signers));
+            }
+        }
         qcs.sort_by_key(|qc| (self.qc_view(*qc), *qc));
         qcs
     }
 
     /// The certificates of time-outs that the liar can have: of each view with each QC that enough
     /// honest time-outs are not above; it claims the QC itself.
-    fn tcs(&self, locals: &[u32; HONEST], qcs: &[Qc]) -> Vec<(u64, Qc)> {
+    fn tcs(&self, locals: &[u32; HONEST], qcs: &[Qc]) -> Vec<Tc> {
         let mut tcs = Vec::new();
         for view in 1..=self.bounds.views {
-            for qc in qcs.iter().filter(|qc| self.qc_view(**qc) < view) {
+            for qc in qcs.iter().copied().filter(|qc| self.qc_view(*qc) < view) {
+                let qc_view = self.qc_view(qc);
                 let highest = match self.bounds.defect {
                     Some(Defect::HiddenQc) => u64::MAX,
-                    _ => self.qc_view(*qc),
+                    _ => qc_view,
                 };
-                let has_timed_out = |(replica, local): &(usize, &u32)| {
-                    let public = &self.public[self.graph(*replica)][**local as usize];
-                    let mut timeouts = public.timeouts.iter();
-                    timeouts.any(|(of, qc_view)| *of == view && *qc_view <= highest)
-                };
-                let timed_out = locals.iter().enumerate().filter(has_timed_out).count();
-                if timed_out >= HONEST_QUORUM {
-                    tcs.push((view, *qc));
+                let mut named = [0, 1, 2].map(|replica| {
+                    let public = &self.public[self.graph(replica)][locals[replica] as usize];
+                    let timeouts = public.timeouts.iter().filter(|(of, _)| *of == view);
+                    timeouts.map(|(_, named)| *named).min()
+                });
+                named = named.map(|named| named.filter(|named| *named <= highest));
+                if named.iter().flatten().count() < HONEST_QUORUM {
+                    continue;
                 }
+                if self.bounds.leaders == Leaders::Liar {
+                    named = [None, Some(qc_view), Some(qc_view)];
+                }
+                tcs.push(Tc { view, qc, named });
             }
         }
         tcs
@@ -547,7 +582,7 @@ impl Search {
         local: u32,
         proposals: u32,
         qcs: &[Qc],
-        tcs: &[(u64, Qc)],
+        tcs: &[Tc],
     ) -> Vec<(Key, u32, bool)> {
         let view = self.local(replica, local).view;
         let mut keys = Vec::new();
@@ -560,11 +595,11 @@ impl Search {
         }
         let certified = qcs.iter().filter(|qc| **qc > 0);
         keys.extend(certified.map(|qc| (Key::Qc(*qc), proposals, true)));
-        let later = tcs.iter().filter(|(of, _)| *of >= view);
-        keys.extend(later.map(|(view, qc)| (Key::Tc(*view, *qc), proposals, true)));
+        let later = tcs.iter().filter(|tc| tc.view >= view);
+        keys.extend(later.map(|tc| (Key::Tc(*tc), proposals, true)));
         for (block, proposals) in self.proposable(proposals, qcs) {
             let known = &self.blocks[block];
-            let is_certified = qcs.contains(&(block + 1));
+            let is_certified = qcs.iter().any(|qc| self.certified(*qc) == Some(block));
             if known.view() < view && !is_certified {
                 continue; // too late to be voted for, and of no use to anybody yet
             }
@@ -573,12 +608,12 @@ impl Search {
             // is judged without.
             let follows = self.qc_view(known.justify) + 1 == known.view();
             if !follows && known.view() >= view {
-                let before = tcs.iter().filter(|(of, _)| of + 1 == known.view());
-                let tcs: Vec<Qc> = before.map(|(_, qc)| *qc).collect();
-                let ends = [tcs.first(), tcs.last()];
+                let mut before = tcs.iter().filter(|tc| tc.view + 1 == known.view());
+                let first = before.next();
+                let ends = [first, before.last().or(first)];
                 let with = ends.into_iter().flatten();
                 keys.extend(
-                    with.map(|qc| (Key::Propose(block, Some(*qc)), proposals, is_certified)),
+                    with.map(|tc| (Key::Propose(block, Some(*tc)), proposals, is_certified)),
                 );
             }
         }
@@ -616,7 +651,7 @@ impl Search {
     }
 
     /// Proposals of honest leaders, other than its own.
-    fn sent_to(&self, replica: usize, locals: &[u32; HONEST]) -> Vec<usize> {
+    fn sent_to(&self, replica: usize, locals: &[u32; HONEST]) -> Vec<Proposal> {
         let others = (0..HONEST).filter(|other| *other != replica);
         others
             .flat_map(|other| &self.public[self.graph(other)][locals[other] as usize].proposed)
@@ -633,32 +668,69 @@ impl Search {
         index_of(&leader)
     }
 
+    fn certificate(&mut self, block: usize, signers: Signers) -> Qc {
+        let next = self.certificates.len() + 1;
+        let qc = *self.by_certificate.entry((block, signers)).or_insert(next);
+        if qc == next {
+            self.certificates.push((block, signers));
+        }
+        qc
+    }
+
+    /// The block that a QC certifies; none for the genesis's.
+    fn certified(&self, qc: Qc) -> Option<usize> {
+        let (block, _) = self.certificates[qc.checked_sub(1)?];
+        Some(block)
+    }
+
     fn qc_view(&self, qc: Qc) -> u64 {
-        qc.checked_sub(1)
+        self.certified(qc)
             .map_or(0, |block| self.blocks[block].view())
     }
 
-    /// Who has signed makes no difference, but to a replica that sees its own key where it has not
-    /// signed: it would take itself for a twin.
     fn qc(&self, qc: Qc) -> QuorumCertificate {
-        let Some(block) = qc.checked_sub(1) else {
+        let Some(number) = qc.checked_sub(1) else {
             return QuorumCertificate::genesis(self.genesis);
         };
-        QuorumCertificate::new(self.blocks[block].statement, slots(Some(SIGNATURE)))
+        let (block, signers) = self.certificates[number];
+        let slot = |index| (signers >> index & 1 == 1).then_some(SIGNATURE);
+        let signatures = (0..VALIDATORS).map(slot).collect();
+        QuorumCertificate::new(self.blocks[block].statement, signatures)
     }
 
-    fn tc(&self, view: u64, qc: Qc) -> TimeoutCertificate {
-        let slot = Some((ViewNumber(self.qc_view(qc)), SIGNATURE));
+    fn tc(&self, Tc { view, qc, named }: Tc) -> TimeoutCertificate {
+        let signed = |qc_view| (ViewNumber(qc_view), SIGNATURE);
+        let liars = Some(signed(self.qc_view(qc)));
+        let honest = named.map(|named| named.map(signed));
         TimeoutCertificate {
             epoch: Epoch(0),
             view_num: ViewNumber(view),
             highest_qc: self.qc(qc),
-            signatures: slots(slot),
+            signatures: [liars].into_iter().chain(honest).collect(),
         }
     }
 
+    /// The other way round: what a TC that is on its way was made of.
+    fn known(&mut self, tc: &TimeoutCertificate) -> Tc {
+        let slot = |replica: usize| tc.signatures[1 + replica].map(|(named, _)| named.0);
+        Tc {
+            view: tc.view_num.0,
+            qc: self.qc_of(&tc.highest_qc),
+            named: [0, 1, 2].map(slot),
+        }
+    }
+
+    fn qc_of(&mut self, qc: &QuorumCertificate) -> Qc {
+        let Some(block) = self.by_hash.get(&qc.block_hash).copied() else {
+            return 0;
+        };
+        let slots = qc.signatures.iter().enumerate();
+        let signed = slots.filter(|(_, slot)| slot.is_some());
+        self.certificate(block, signed.fold(0, |all, (index, _)| all | 1 << index))
+    }
+
     fn liars_block(&mut self, view: u64, justify: Qc, variant: u8) -> usize {
-        let height = match justify.checked_sub(1) {
+        let height = match self.certified(justify) {
             Some(parent) => self.blocks[parent].block.header.height.next(),
             None => BlockHeight(1),
         };
@@ -687,10 +759,7 @@ impl Search {
             block_hash: hash,
             phase: Phase::Generic,
         };
-        let justify = self
-            .by_hash
-            .get(&header.parent())
-            .map_or(0, |parent| parent + 1);
+        let justify = self.qc_of(&header.justify);
         self.blocks.push(Known {
             block,
             statement,
@@ -721,7 +790,7 @@ impl Search {
             Key::Timer => Happening::Timer,
             Key::Restart => Happening::Restart,
             Key::Qc(qc) => advance(Certificate::Quorum(self.qc(qc))),
-            Key::Tc(view, qc) => advance(Certificate::Timeout(self.tc(view, qc))),
+            Key::Tc(tc) => advance(Certificate::Timeout(self.tc(tc))),
             Key::Propose(block, tc) => {
                 let Known {
                     block, statement, ..
@@ -734,7 +803,7 @@ impl Search {
                 let propose = Propose {
                     block: block.clone(),
                     vote,
-                    timeout_certificate: tc.map(|qc| self.tc(statement.view_num.previous().0, qc)),
+                    timeout_certificate: tc.map(|tc| self.tc(tc)),
                 };
                 Happening::Hear(Message::Progress(ProgressMessage::Propose(propose)))
             }
@@ -761,9 +830,11 @@ impl Search {
                     continue;
                 };
                 let block = self.block(propose.block.clone());
-                public.proposed.push(block);
-                if !self.by_key.contains_key(&Key::Sent(block)) {
-                    self.name(Key::Sent(block), Happening::Hear(message));
+                let tc = propose.timeout_certificate.as_ref();
+                let proposal = (block, tc.map(|tc| self.known(tc)));
+                public.proposed.push(proposal);
+                if !self.by_key.contains_key(&Key::Sent(proposal)) {
+                    self.name(Key::Sent(proposal), Happening::Hear(message));
                 }
             }
             for said in said {
@@ -783,11 +854,4 @@ impl Search {
 fn pairs<'a>(ones: &'a [u32], others: &'a [u32]) -> impl Iterator<Item = (u32, u32)> + 'a {
     ones.iter()
         .flat_map(|one| others.iter().map(|other| (*one, *other)))
-}
-
-/// A quorum without replica 1, which stands for all where the liar leads.
-fn slots<T: Clone>(slot: Option<T>) -> Vec<Option<T>> {
-    (0..VALIDATORS)
-        .map(|index| slot.clone().filter(|_| index != 1))
-        .collect()
 }

@@ -1,6 +1,6 @@
 /* libhotstuff is a guest in the process of its host: four replicas over TCP come and go, and what
- * belongs to the process is afterwards as it was. What the library prints, and what it asks of libc,
- * is watched from outside (shim.c, test_binary.py). */
+ * belongs to the process is afterwards as it was. What the library prints, and what it asks of
+ * libc, is watched from outside (shim.c, test_binary.py). */
 #include "../c/node.h"
 #include <locale.h>
 #include <signal.h>

@@ -3,6 +3,7 @@
 
 import re
 import sys
+import tempfile
 import unittest
 
 from common import ABI, HEADER, ROOT, VERSION, macro, run
@@ -23,6 +24,14 @@ class Recorded(unittest.TestCase):
             self.assertIn(f"'{name}'", record)
         for name in re.findall(r"^#define (HOTSTUFF_E_\w+)", HEADER, re.M):
             self.assertIn(f"'is_{name}'", record)
+
+
+    def test_a_record_that_cannot_be_read_is_no_record(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".abi") as damaged:
+            damaged.write("<<<<<<< HEAD\n" + RECORDED.read_text())
+            damaged.flush()
+            with self.assertRaises(SystemExit):
+                abi.compare(damaged.name, HEADER)
 
 
 class Versions(unittest.TestCase):
@@ -58,8 +67,8 @@ class Noticed(unittest.TestCase):
                     "hotstuff_has_feature(uint32_t feature, bool strict);", "hotstuff_has_feature")
 
     def test_a_struct_that_has_grown(self):
-        self.change("    size_t len;\n} hotstuff_bytes;", "    size_t len, more;\n} hotstuff_bytes;",
-                    "hotstuff_bytes")
+        old = "    size_t len;\n} hotstuff_bytes;"
+        self.change(old, old.replace("len", "len, more"), "hotstuff_bytes")
 
     def test_a_member_of_another_size(self):
         old = re.search(r"    uint64_t transactions;\n", HEADER).group(0)

@@ -115,6 +115,9 @@ class Dynamic(Installed):
         self.assertIn("GNU_RELRO", segments)
         self.assertIn("BIND_NOW", run("readelf", "-dW", self.lib / "libhotstuff.so"))
 
+    def test_it_stays_in_memory_after_dlclose(self):
+        self.assertIn("NODELETE", run("readelf", "-dW", self.lib / "libhotstuff.so"))
+
     def test_it_has_no_debug_information(self):
         for library in ("libhotstuff.so", "libhotstuff.a"):
             self.assertNotIn(".debug_info", run("readelf", "-SW", self.lib / library))

@@ -13,7 +13,6 @@ from common import ABI, BUILT, CC, CXX, REAL_NAME, ROOT, VERSION, WARNINGS
 from common import attempt, folder, install, run
 
 EXAMPLES = ROOT / "examples-c"
-HPP = ROOT / "bindings/cpp/hotstuff.hpp"
 
 
 def files(root):
@@ -28,8 +27,7 @@ def files(root):
 
 
 def expected(lib="lib", include="include", doc="share/doc/hotstuff"):
-    headers = [f"{include}/hotstuff.h"] + ([f"{include}/hotstuff.hpp"] if HPP.is_file() else [])
-    return {*headers,
+    return {f"{include}/hotstuff.h", f"{include}/hotstuff.hpp",
             f"{lib}/{REAL_NAME}", f"{lib}/libhotstuff.so.{ABI} -> {REAL_NAME}",
             f"{lib}/libhotstuff.so -> libhotstuff.so.{ABI}", f"{lib}/libhotstuff.a",
             f"{lib}/pkgconfig/hotstuff.pc", f"{lib}/cmake/hotstuff/hotstuffConfig.cmake",
@@ -55,8 +53,10 @@ class Files(Scratch):
         modes = {path.name: path.stat().st_mode & 0o777
                  for path in (self.work / "usr/lib").iterdir() if path.is_file()}
         self.assertEqual(modes["libhotstuff.a"], 0o644)
+        others = self.work / "usr/share/doc/hotstuff/notes"
+        others.write_text("a file of somebody else")
         run("make", "-C", ROOT, "uninstall", destdir, "PREFIX=/usr", env={"MAKEFLAGS": ""})
-        self.assertEqual(files(self.work), set())
+        self.assertEqual(files(self.work / "usr"), {"share/doc/hotstuff/notes"})
 
     def test_folders_of_ones_own(self):
         where = {"PREFIX": "/opt/bft", "LIBDIR": "/opt/bft/lib/x86_64-linux-gnu",
@@ -82,16 +82,27 @@ class Files(Scratch):
 
 
 class PkgConfig(Scratch):
+    def compile(self, lib, sources):
+        """Compiles as a user would: the objects."""
+        objects = []
+        for source in sources:
+            compiler = [CXX, "-std=c++17"] if source.suffix == ".cc" else [CC, "-std=c11"]
+            objects.append(self.work / f"{source.name}.o")
+            run(*compiler, *WARNINGS, *self.pkg_config(lib, "--cflags"), "-c", source, "-o",
+                objects[-1])
+        return objects
+
     def build(self, lib, *sources, static=False):
-        """Compiles and links as a user would: the program."""
-        program = self.work / "program"
+        """Compiles and links as a user would: the program. Archives are among the sources."""
+        archives = [source for source in sources if source.suffix == ".a"]
+        objects = self.compile(lib, [source for source in sources if source not in archives])
         libs = self.pkg_config(lib, "--libs", *["--static"] * static)
         if static:
             libs = [f"-Wl,-Bstatic,{word},-Bdynamic" if word == "-lhotstuff" else word
                     for word in libs]
-        compiler = [CXX, "-std=c++17"] if sources[0].suffix == ".cc" else [CC, "-std=c11"]
-        run(*compiler, *WARNINGS, *self.pkg_config(lib, "--cflags"), *sources, "-o", program,
-            *libs, "-lpthread")
+        program = self.work / "program"
+        linker = CXX if any(source.suffix == ".cc" for source in sources) else CC
+        run(linker, *objects, *archives, "-o", program, *libs, "-lpthread")
         return program
 
     def needed(self, program):
@@ -135,9 +146,14 @@ class PkgConfig(Scratch):
     def test_every_example_builds(self):
         prefix = self.work / "usr"
         install(PREFIX=str(prefix))
-        self.build(prefix / "lib", *sorted(EXAMPLES.glob("kv/*.c")))
-        for source in sorted(EXAMPLES.glob("*.c*")):
-            self.build(prefix / "lib", source)
+        kv = [EXAMPLES / "kv" / name for name in ("app.c", "main.c", "run.c")]
+        shared = self.work / "shared.a"
+        others = sorted(set(EXAMPLES.glob("kv/*.c")) - set(kv))
+        run("ar", "rc", shared, *self.compile(prefix / "lib", others))
+        self.build(prefix / "lib", *kv, shared)
+        self.build(prefix / "lib", kv[1], EXAMPLES / "kv_cpp.cc", shared)
+        for source in sorted(EXAMPLES.glob("*.c")):
+            self.build(prefix / "lib", source, shared)
 
 
 class CMake(Scratch):
@@ -151,9 +167,9 @@ class CMake(Scratch):
         run("cmake", "--build", self.work / "build", "-j2")
         env = {"LD_LIBRARY_PATH": str(lib)}
         run(self.work / "build/counter", env=env, timeout=60)
-        for kv in ("kv-hotstuff", "kv-static"):
+        for kv in ("kv", "kv_static", "kv_cpp"):
             self.assertIn("kv keygen", run(self.work / "build" / kv, "--help", env=env))
-        self.assertNotIn("hotstuff", run("readelf", "-dW", self.work / "build/kv-static"))
+        self.assertNotIn("hotstuff", run("readelf", "-dW", self.work / "build/kv_static"))
 
     def test_the_examples_build_and_run_in_a_tree_that_was_moved(self):
         install(self.work / "a", PREFIX="/usr")

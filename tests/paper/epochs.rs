@@ -797,16 +797,7 @@ fn the_leader_may_be_removed() {
 
 #[test]
 fn the_whole_set_may_be_replaced() {
-    let all = [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (3, 0),
-        (4, 1),
-        (5, 1),
-        (6, 1),
-        (7, 1),
-    ];
+    let all: [(usize, u64); 8] = std::array::from_fn(|who| (who, u64::from(who >= 4)));
     for me in [0, 4] {
         let mut f = Fixture::with(of(me));
         let block = updating(&mut f, &all);

@@ -2,21 +2,11 @@
 //! looks; and in one's own arithmetic, never in the library's.
 
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
-use hotstuff::types::{Validator, ValidatorAddress, ValidatorSet, ViewNumber};
+use hotstuff::types::{ValidatorSet, ViewNumber};
+
+use crate::powers::set;
 
 const POWER_MAX: u64 = 1 << 63;
-
-fn set(powers: &[u64]) -> ValidatorSet {
-    let member = |(index, power): (usize, &u64)| {
-        let mut address = [0; 32];
-        address[..8].copy_from_slice(&(index as u64).to_be_bytes());
-        Validator {
-            address: ValidatorAddress(address),
-            power: *power,
-        }
-    };
-    ValidatorSet::new(powers.iter().enumerate().map(member)).expect("valid powers")
-}
 
 /// How often each leads in `views` views from `first` on.
 fn counts(set: &ValidatorSet, first: u64, views: u64) -> Vec<u64> {

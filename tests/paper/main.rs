@@ -5,6 +5,7 @@ mod evidence;
 mod fixture;
 mod leaders;
 mod peers;
+mod powers;
 mod rules;
 mod sync;
 

@@ -17,7 +17,9 @@ mod chain;
 #[path = "../../storage/raw.rs"]
 mod raw;
 
-use chain::{delete, genesis, options, set, timeout_certificate, vote, Made};
+use chain::{delete, evidence, genesis, options, set, timeout_certificate, vote, Made};
+
+const KINDS_OF_EVIDENCE: usize = 3;
 
 /// A key of a table, and what stands there.
 type Record = (Option<&'static str>, Vec<u8>, Vec<u8>);
@@ -51,6 +53,7 @@ fn prepared() -> &'static Prepared {
             261,
             last.certificate(),
         )));
+        writes.extend((0..KINDS_OF_EVIDENCE).map(|kind| Write::KeepEvidence(evidence(1, 0, kind))));
         tree.persist(&writes).expect("they fit");
         drop(tree);
         let tables = [None].into_iter().chain(raw::TABLES.map(Some));
@@ -113,6 +116,9 @@ fn read_all(tree: &BlockTree) {
     let _ = snapshot.highest_qc();
     let _ = snapshot.validator_set();
     let _ = snapshot.state(b"a");
+    for index in 0..=KINDS_OF_EVIDENCE {
+        let _ = snapshot.evidence_at(index);
+    }
     for height in [0, 1, 2, 128, 255, 256, 257, 258, 300, u64::MAX] {
         if let Ok(Some(hash)) = snapshot.hash_at(BlockHeight(height)) {
             let _ = snapshot.block(&hash);

@@ -59,6 +59,32 @@ struct Sum {
     progress: Vec<(u64, u64)>,
     counts: Counts,
     actors: BTreeMap<String, u64>,
+    /// Those of four replicas, by which the speed is judged.
+    of_four: Speed,
+}
+
+#[derive(Default)]
+struct Speed {
+    cases: u64,
+    views: u64,
+    took: Duration,
+}
+
+impl Speed {
+    fn add(&mut self, outcome: &Outcome, took: Duration) {
+        self.cases += 1;
+        self.views += outcome.views;
+        self.took += took;
+    }
+
+    fn print(&self) {
+        println!(
+            "of 4 replicas: {} cases, {:.1} cases/s/core, {:.1} views each",
+            self.cases,
+            self.cases as f64 / self.took.as_secs_f64(),
+            self.views as f64 / self.cases as f64,
+        );
+    }
 }
 
 /// Runs seeds from `first` on, and prints the sum and each failure.
@@ -75,8 +101,15 @@ fn explore(first: u64, budget: Duration, cases: Option<u64>) -> u64 {
             scope.spawn(|| {
                 while start.elapsed() < budget && !is_enough(&sum.lock().expect("nobody panics")) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let outcome = run(Setup::random(seed), false);
-                    account(&mut sum.lock().expect("nobody panics with it"), &outcome);
+                    let setup = Setup::random(seed);
+                    let (replicas, began) = (setup.replicas(), Instant::now());
+                    let outcome = run(setup, false);
+                    let took = began.elapsed();
+                    let mut sum = sum.lock().expect("nobody panics with it");
+                    account(&mut sum, &outcome);
+                    if replicas == 4 {
+                        sum.of_four.add(&outcome, took);
+                    }
                 }
             });
         }
@@ -90,6 +123,7 @@ fn explore(first: u64, budget: Duration, cases: Option<u64>) -> u64 {
         sum.views as f64 / core_seconds,
         sum.failures,
     );
+    sum.of_four.print();
     let progress = &mut sum.progress;
     progress.sort_unstable();
     let at = |per_cent: usize| {

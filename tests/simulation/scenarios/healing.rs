@@ -214,7 +214,7 @@ fn from_silence() {
         tell(
             what,
             |n| dead * third(n),
-            20,
+            10,
             |setup, _, rng| {
                 let mut world = silent(setup, rng);
                 let healed = heal(&mut world);
@@ -297,7 +297,7 @@ fn from_views_that_timed_out_apart() {
         tell(
             what,
             |n| dead * third(n),
-            20,
+            10,
             |setup, gap, rng| {
                 let mut world = scattered(setup, gap, rng);
                 let healed = heal(&mut world);

@@ -1,0 +1,3 @@
+module libhotstuff/tests/bench/languages
+
+go 1.24
