@@ -26,6 +26,11 @@
  *     hotstuff_replica_next_committed()   what the replicas have agreed on, block by block
  *     hotstuff_replica_stop(), _free()
  *
+ * Whoever has no replica believes a genesis hash and its validators, and nothing else:
+ *
+ *     hotstuff_verify_epoch_proof()       who validates after them, epoch by epoch
+ *     hotstuff_verify_commit_proof()      what they have agreed on: a block
+ *
  * ## Rules that hold for every function
  *
  * NAMES      All symbols start with `hotstuff_`, all macros with `HOTSTUFF_`. A function named
@@ -1151,9 +1156,10 @@ hotstuff_status hotstuff_config_max_message_bytes(const hotstuff_config *cfg,
                                                   uint64_t *out);
 
 /**
- * The key that the replica signs with. Without one it is a listener: it follows the chain and
- * serves it, and never votes. A key that is not in the validator set makes a listener too. Never
- * run two replicas with one key: they would vote against each other. [serial]
+ * The key that the replica signs with. Without one, and without hotstuff_config_set_signer(), it
+ * is a listener: it follows the chain and serves it, and never votes. A key that is not in the
+ * validator set makes a listener too. Never run two replicas with one key: they would vote against
+ * each other. [serial]
  *
  * @param cfg  the config
  * @param key  the key pair; copied
