@@ -2,8 +2,8 @@
 # Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
 # to install.
 #   tests/setup.sh demo      compilers for C and C++, make's friends, Python
-#   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
-#   tests/setup.sh go        what demo needs, Go and pkg-config
+#   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh go        what demo needs, Go, pkg-config and ip (for network namespaces)
 #   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
 #   tests/setup.sh python    what demo needs, and Python's virtual environments
 #   tests/setup.sh docs      doxygen
@@ -25,7 +25,6 @@ if [ "$purpose" = test ]; then
     need gcc gcc
     need clang clang
     need valgrind valgrind
-    need ip iproute2
 fi
 if [ "$purpose" = package ]; then
     need make make
@@ -43,6 +42,7 @@ fi
 
 case $purpose in test | go)
     need go golang-go
+    need ip iproute2
     need pkg-config pkg-config
     need curl curl
     ;;

@@ -14,7 +14,7 @@ use lmdb::{
     Transaction, WriteFlags,
 };
 
-use crate::algorithm::{CommittedHead, Durable, EpochRecord, PendingBlock, VotingRecord};
+use crate::algorithm::{Activity, CommittedHead, Durable, EpochRecord, PendingBlock, VotingRecord};
 use crate::types::limits::STATE_KEY_BYTES_MAX;
 use crate::types::{
     BlockHeight, Genesis, GenesisHash, QuorumCertificate, Rank, TimeoutCertificate,
@@ -345,13 +345,15 @@ fn recover(shared: Shared) -> Result<(BlockTree, Durable), StorageError> {
         });
     }
     let head = reads.head()?;
+    let epochs = epochs(&reads, &head)?;
     let durable = Durable {
         voting_record: voting.record.clone(),
         highest_qc: highest_qc.certificate,
         highest_tc: highest_tc.map(|tc| tc.certificate),
         committed: head,
         pending: pending(&reads, &shared.genesis, &head)?,
-        epochs: epochs(&reads, &head)?,
+        activity: activity(&reads, &head, epochs.last().expect("checked"))?,
+        epochs,
         offences: reads.offences()?,
     };
     txn.abort();
@@ -456,6 +458,35 @@ fn epochs(
         let why = "the committed chain ends in it, and the records of the epochs elsewhere";
         Err(StorageError::corrupt(epoch_name(current), why))
     }
+}
+
+/// Who signs, by the last committed blocks of the epoch.
+fn activity(
+    reads: &Reads<'_, RoTransaction<'_>>,
+    head: &CommittedHead,
+    current: &EpochRecord,
+) -> Result<Activity, StorageError> {
+    let mut activity = Activity::new(current.validator_set.len());
+    let first = activity.begins_at(head.view_in(current.epoch));
+    let mut headers = Vec::new();
+    let mut height = head.height;
+    while height.0 > 0 {
+        let Some(found) = reads.committed_at(height)? else {
+            let name = format!("committed block at height {}", height.0);
+            return Err(StorageError::corrupt(name, "it is missing"));
+        };
+        let header = found.record()?.header;
+        if header.epoch != current.epoch || header.view < first {
+            break;
+        }
+        headers.push(header);
+        height = height.previous();
+    }
+    headers
+        .iter()
+        .rev()
+        .for_each(|header| activity.commit(header));
+    Ok(activity)
 }
 
 /// The blocks above the committed chain, each after its parent: the order of their keys.

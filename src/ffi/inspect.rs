@@ -107,8 +107,7 @@ unsafe fn read_owned<V>(
 ) -> Result<V, Failure> {
     // SAFETY: the caller's contract.
     let tree = unsafe { call.handle(tree) }?;
-    let source = tree.source().lock();
-    let source = source.unwrap_or_else(PoisonError::into_inner);
+    let source = tree.source().lock().unwrap_or_else(PoisonError::into_inner);
     match &*source {
         Source::Owned(snapshot) => read(snapshot),
         _ => Err(failure(HOTSTUFF_E_STATE, "the block tree is lent")),
