@@ -20,12 +20,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::crypto::{all_verify, SignedDigest};
 use crate::types::limits::{
     COMMIT_PROOF_BYTES_MAX, COMMIT_PROOF_HEADERS_MAX, EPOCH_PROOF_BYTES_MAX,
 };
 use crate::types::{
     codec, BlockHash, BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature,
-    Statement, StatementDigest, ValidatorAddress, ValidatorSet,
+    Statement, StatementDigest, ValidatorSet,
 };
 
 /// Shows that the block of its first header is committed.
@@ -103,10 +104,12 @@ impl Trust {
         let statement = Statement::Vote(qc.statement());
         let signed = |slot: &Option<Signature>| slot.map(|signature| (statement, signature));
         let signatures: Vec<_> = qc.signatures.iter().map(signed).collect();
-        let verifies = |signer: &ValidatorAddress, digest: &_, signature: &Signature| {
-            signature.verifies(signer, digest)
-        };
-        quorum_power(&self.validator_set, &self.genesis, &signatures, verifies)
+        let (power, claims) = quorum_claims(&self.validator_set, &self.genesis, &signatures)?;
+        if all_verify(&claims) {
+            Ok(power)
+        } else {
+            Err(Unproven::WrongSignature)
+        }
     }
 
     /// That `block` is committed, and with it all blocks below: the power behind the certificate.
@@ -200,18 +203,17 @@ impl EpochProof {
     }
 }
 
-/// The power that has signed: one slot for each validator of the set, every signature present
-/// verifies, and together they are a quorum. The power is counted first: it is cheap, and spares
-/// the signatures of what has no quorum.
+/// The power of those who are said to have signed, and what is still to be checked for it: one
+/// slot for each validator of the set, and together they are a quorum. Every signature present must
+/// verify; what has no quorum is not worth the check.
 ///
 /// # Errors
-/// [`Unproven::WrongSlots`], [`Unproven::NoQuorum`], [`Unproven::WrongSignature`].
-pub fn quorum_power(
+/// [`Unproven::WrongSlots`], [`Unproven::NoQuorum`].
+pub fn quorum_claims(
     set: &ValidatorSet,
     genesis: &GenesisHash,
     signatures: &[Option<(Statement, Signature)>],
-    mut verifies: impl FnMut(&ValidatorAddress, &StatementDigest, &Signature) -> bool,
-) -> Result<u64, Unproven> {
+) -> Result<(u64, Vec<SignedDigest>), Unproven> {
     if signatures.len() != set.len() {
         return Err(Unproven::WrongSlots);
     }
@@ -221,16 +223,19 @@ pub fn quorum_power(
     if !set.is_quorum(power) {
         return Err(Unproven::NoQuorum);
     }
+    let mut claims: Vec<SignedDigest> = Vec::with_capacity(set.len());
     let mut last: Option<(Statement, StatementDigest)> = None; // most sign the same
     for (member, (statement, signature)) in signed {
         let known = last.filter(|(last, _)| last == statement);
         let digest = known.map_or_else(|| statement.digest(genesis), |(_, digest)| digest);
         last = Some((*statement, digest));
-        if !verifies(&member.address, &digest, signature) {
-            return Err(Unproven::WrongSignature);
-        }
+        claims.push(SignedDigest {
+            signature: *signature,
+            signer: member.address,
+            digest,
+        });
     }
-    Ok(power)
+    Ok((power, claims))
 }
 
 #[cfg(test)]

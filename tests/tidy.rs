@@ -163,11 +163,16 @@ fn the_core_knows_neither_clock_nor_thread_nor_disk_nor_chance() {
 }
 
 #[test]
-fn only_crypto_names_ring_and_only_the_block_tree_names_lmdb() {
+fn only_crypto_names_its_crates_and_only_the_block_tree_names_lmdb() {
     check("src", |source, _, line| {
-        let names_ring = line.contains("use ring") || line.trim_start().starts_with("ring::");
-        if names_ring && source.path != "src/types/crypto.rs" {
-            return Some("ring outside types/crypto.rs".into());
+        let names = |name: &&&str| {
+            let line = line.trim_start();
+            line.contains(&format!("use {name}")) || line.starts_with(&format!("{name}::"))
+        };
+        let named = ["ring", "ed25519_zebra", "rand_core"];
+        let named = named.iter().find(names);
+        if let Some(name) = named.filter(|_| source.path != "src/types/crypto.rs") {
+            return Some(format!("{name} outside types/crypto.rs"));
         }
         let is_tree = source.path.starts_with("src/block_tree/");
         (line.contains("lmdb::") && !is_tree).then(|| "LMDB outside block_tree".into())

@@ -3,18 +3,20 @@
 //! `verify` decides everything that needs only the message, the validator sets and the genesis:
 //! signatures, quorums, slots, data hashes. What depends on the state of the replica (views, known
 //! blocks) is the algorithm's. Each signature is checked once: [`SignatureCache`] remembers it by
-//! the signer, the whole statement (its digest) and its exact bytes.
+//! the signer, the whole statement (its digest) and its exact bytes. Those of a certificate are
+//! checked together, and the certificate is remembered as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::messages::{
     Certificate, Nudge, ProgressMessage, Propose, SyncResponse, TimeoutVote, Vote, Wake,
 };
-use crate::proof::{quorum_power, Unproven};
+use crate::proof::{quorum_claims, Unproven};
+use crate::types::crypto::{all_verify, SignedDigest};
 use crate::types::{
     BlockHeader, Epoch, GenesisHash, Phase, QuorumCertificate, Signature, Statement,
-    StatementDigest, TimeoutCertificate, ValidatorAddress, ValidatorSet,
+    TimeoutCertificate, ValidatorSet,
 };
 
 use super::EPOCHS_KEPT;
@@ -85,33 +87,30 @@ impl From<Unproven> for Refusal {
     }
 }
 
-/// Whether `signature` is `signer`'s over `digest`. Ed25519, but in simulations.
-pub type SignatureCheck = fn(&ValidatorAddress, &StatementDigest, &Signature) -> bool;
+/// Whether all of these claims are true. Ed25519, but in simulations.
+pub type SignatureCheck = fn(&[SignedDigest]) -> bool;
 
 /// The check that every replica makes.
-pub fn ed25519(signer: &ValidatorAddress, digest: &StatementDigest, signature: &Signature) -> bool {
-    signature.verifies(signer, digest)
+pub fn ed25519(claims: &[SignedDigest]) -> bool {
+    all_verify(claims)
 }
-
-/// The digest first: it differs most, and so decides a comparison at once.
-type CachedSignature = (StatementDigest, ValidatorAddress, Signature);
 
 /// Signatures that have verified, bounded; the older half is forgotten when it is full.
 #[derive(Debug, Default)]
 pub struct SignatureCache {
-    recent: BTreeSet<CachedSignature>,
-    older: BTreeSet<CachedSignature>,
+    recent: BTreeSet<SignedDigest>,
+    older: BTreeSet<SignedDigest>,
 }
 
 impl SignatureCache {
     /// Signatures in each half: 1 MiB or so together, more than a rotation of 100 validators.
     pub const HALF_MAX: usize = 4_096;
 
-    fn contains(&mut self, signature: &CachedSignature) -> bool {
+    fn contains(&self, signature: &SignedDigest) -> bool {
         self.recent.contains(signature) || self.older.contains(signature)
     }
 
-    fn insert(&mut self, signature: CachedSignature) {
+    fn insert(&mut self, signature: SignedDigest) {
         if self.recent.len() >= Self::HALF_MAX {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -119,23 +118,38 @@ impl SignatureCache {
     }
 }
 
+/// Certificates that a [`Verifier`] remembers: of 1,024 validators, 1 MiB.
+pub const CERTIFICATES_MAX: usize = 16;
+
 /// Verifies the messages of one chain.
 pub struct Verifier {
     genesis: GenesisHash,
     check: SignatureCheck,
     validator_sets: BTreeMap<Epoch, ValidatorSet>,
     cache: SignatureCache,
+    /// Those that have verified, the latest first. The highest QC comes again with the next
+    /// proposal, with the TC of each view that fails, and with every validator's time-out.
+    certificates: VecDeque<Certificate>,
+}
+
+/// What a message claims and nobody has checked yet: gathered while it is read, checked at once.
+#[derive(Default)]
+struct Claims {
+    signatures: Vec<SignedDigest>,
+    /// Those that stand if the signatures do.
+    certificates: Vec<Certificate>,
 }
 
 impl Verifier {
     /// A verifier that knows no epoch yet.
     pub fn new(genesis: GenesisHash, check: SignatureCheck) -> Self {
-        let (validator_sets, cache) = Default::default();
+        let (validator_sets, cache, certificates) = Default::default();
         Verifier {
             genesis,
             check,
             validator_sets,
             cache,
+            certificates,
         }
     }
 
@@ -154,8 +168,17 @@ impl Verifier {
 
     /// Takes one's own vote for verified: its signature has just been made here.
     pub fn trust(&mut self, vote: &Vote) {
-        let digest = vote.signed().digest(&self.genesis);
-        self.cache.insert((digest, vote.voter, vote.signature));
+        self.cache.insert(self.vote_claim(vote));
+    }
+
+    /// Checks the signatures of many votes in one go, so that [`Verifier::progress`] has nothing
+    /// left to check. If one is wrong nothing is remembered: `progress` says which.
+    pub fn check_together(&mut self, votes: &[Vote]) {
+        let mut claims = Claims::default();
+        for vote in votes {
+            let _ = self.vote(vote, &mut claims); // of no validator: refused when its turn comes
+        }
+        let _ = self.settle(claims);
     }
 
     /// Judges a progress message.
@@ -166,16 +189,23 @@ impl Verifier {
         &mut self,
         message: ProgressMessage,
     ) -> Result<Verified<ProgressMessage>, Refusal> {
+        let mut claims = Claims::default();
         match &message {
-            ProgressMessage::Propose(propose) => self.propose(propose)?,
-            ProgressMessage::Nudge(nudge) => self.nudge(nudge)?,
-            ProgressMessage::Vote(vote) => self.vote(vote)?,
-            ProgressMessage::TimeoutVote(timeout) => self.timeout_vote(timeout)?,
-            ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => self.qc(qc)?,
-            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => self.tc(tc)?,
-            ProgressMessage::Wake(wake) => self.wake(wake)?,
+            ProgressMessage::Propose(propose) => self.propose(propose, &mut claims)?,
+            ProgressMessage::Nudge(nudge) => self.nudge(nudge, &mut claims)?,
+            ProgressMessage::Vote(vote) => self.vote(vote, &mut claims)?,
+            ProgressMessage::TimeoutVote(timeout) => self.timeout_vote(timeout, &mut claims)?,
+            ProgressMessage::AdvanceView(Certificate::Quorum(qc)) => self.qc(qc, &mut claims)?,
+            ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => self.tc(tc, &mut claims)?,
+            ProgressMessage::Wake(wake) => self.wake(wake, &mut claims)?,
         }
-        Ok(Verified(message))
+        self.settle(claims)?;
+        match &message {
+            ProgressMessage::Propose(propose) if !propose.block.data_matches() => {
+                Err(Refusal::WrongData)
+            }
+            _ => Ok(Verified(message)),
+        }
     }
 
     /// The end of an epoch that a message of the next one tells, when its own epoch is not known
@@ -187,7 +217,7 @@ impl Verifier {
             ProgressMessage::AdvanceView(Certificate::Timeout(tc)) => &tc.highest_qc,
             _ => return None,
         };
-        let is_end = certificate.phase == Phase::Commit && self.qc(certificate).is_ok();
+        let is_end = certificate.phase == Phase::Commit && self.certified(certificate).is_ok();
         let message = ProgressMessage::AdvanceView(Certificate::Quorum(certificate.clone()));
         is_end.then_some(Verified(message))
     }
@@ -224,7 +254,8 @@ impl Verifier {
             }
             updating = Some(header).filter(|header| header.validator_set_updates.is_some());
         }
-        response.tail_qcs.iter().try_for_each(|qc| self.qc(qc))
+        let mut tail = response.tail_qcs.iter();
+        tail.try_for_each(|qc| self.certified(qc))
     }
 
     /// Judges the certificate under a block, whose parent in the range is `updating` the set.
@@ -236,7 +267,7 @@ impl Verifier {
         if qc.phase != Phase::Commit {
             return Err(Refusal::Inconsistent);
         }
-        self.qc(qc)?;
+        self.certified(qc)?;
         let Some(header) = updating else {
             return Ok(()); // the block below is not in the range: its set is known, or nothing is
         };
@@ -251,7 +282,14 @@ impl Verifier {
         Ok(())
     }
 
-    fn propose(&mut self, propose: &Propose) -> Result<(), Refusal> {
+    /// Judges a QC that stands alone.
+    fn certified(&mut self, qc: &QuorumCertificate) -> Result<(), Refusal> {
+        let mut claims = Claims::default();
+        self.qc(qc, &mut claims)?;
+        self.settle(claims)
+    }
+
+    fn propose(&self, propose: &Propose, claims: &mut Claims) -> Result<(), Refusal> {
         let header = &propose.block.header;
         let statement = propose.vote.statement;
         // The vote is what makes the leader answer for the block: it must name this one.
@@ -261,20 +299,15 @@ impl Verifier {
         {
             return Err(Refusal::Inconsistent);
         }
-        self.vote(&propose.vote)?;
-        self.qc(&header.justify)?;
+        self.vote(&propose.vote, claims)?;
+        self.qc(&header.justify, claims)?;
         propose
             .timeout_certificate
             .as_ref()
-            .map_or(Ok(()), |tc| self.tc(tc))?;
-        if propose.block.data_matches() {
-            Ok(())
-        } else {
-            Err(Refusal::WrongData)
-        }
+            .map_or(Ok(()), |tc| self.tc(tc, claims))
     }
 
-    fn nudge(&mut self, nudge: &Nudge) -> Result<(), Refusal> {
+    fn nudge(&self, nudge: &Nudge, claims: &mut Claims) -> Result<(), Refusal> {
         let statement = nudge.vote.statement;
         if statement.view_num != nudge.view_num
             || statement.epoch != nudge.justify.epoch
@@ -283,19 +316,27 @@ impl Verifier {
         {
             return Err(Refusal::Inconsistent);
         }
-        self.vote(&nudge.vote)?;
-        self.qc(&nudge.justify)?;
+        self.vote(&nudge.vote, claims)?;
+        self.qc(&nudge.justify, claims)?;
         nudge
             .timeout_certificate
             .as_ref()
-            .map_or(Ok(()), |tc| self.tc(tc))
+            .map_or(Ok(()), |tc| self.tc(tc, claims))
     }
 
-    fn vote(&mut self, vote: &Vote) -> Result<(), Refusal> {
-        self.signed(&vote.voter, &vote.signed(), &vote.signature)
+    fn vote(&self, vote: &Vote, claims: &mut Claims) -> Result<(), Refusal> {
+        self.signed(vote.statement.epoch, self.vote_claim(vote), claims)
     }
 
-    fn timeout_vote(&mut self, timeout: &TimeoutVote) -> Result<(), Refusal> {
+    fn vote_claim(&self, vote: &Vote) -> SignedDigest {
+        SignedDigest {
+            signature: vote.signature,
+            signer: vote.voter,
+            digest: vote.signed().digest(&self.genesis),
+        }
+    }
+
+    fn timeout_vote(&self, timeout: &TimeoutVote, claims: &mut Claims) -> Result<(), Refusal> {
         let qc_rank = timeout.highest_qc.rank();
         if qc_rank.epoch != timeout.epoch || qc_rank.view >= timeout.view_num {
             return Err(Refusal::Inconsistent);
@@ -304,24 +345,29 @@ impl Verifier {
             if vote.voter != timeout.validator || vote.statement.epoch != timeout.epoch {
                 return Err(Refusal::Inconsistent);
             }
-            self.vote(vote)?;
+            self.vote(vote, claims)?;
         }
-        let statement = Statement::Timeout(timeout.statement());
-        self.signed(&timeout.validator, &statement, &timeout.signature)?;
-        self.qc(&timeout.highest_qc)
+        let claim = SignedDigest {
+            signature: timeout.signature,
+            signer: timeout.validator,
+            digest: Statement::Timeout(timeout.statement()).digest(&self.genesis),
+        };
+        self.signed(timeout.epoch, claim, claims)?;
+        self.qc(&timeout.highest_qc, claims)
     }
 
-    fn wake(&mut self, wake: &Wake) -> Result<(), Refusal> {
-        self.signed(
-            &wake.validator,
-            &Statement::Wake(wake.statement()),
-            &wake.signature,
-        )
+    fn wake(&self, wake: &Wake, claims: &mut Claims) -> Result<(), Refusal> {
+        let claim = SignedDigest {
+            signature: wake.signature,
+            signer: wake.validator,
+            digest: Statement::Wake(wake.statement()).digest(&self.genesis),
+        };
+        self.signed(wake.epoch, claim, claims)
     }
 
     /// A QC is valid iff its slots match the set of its epoch, every signature present verifies,
     /// and their power is a quorum. The genesis QC is valid by equality only.
-    fn qc(&mut self, qc: &QuorumCertificate) -> Result<(), Refusal> {
+    fn qc(&self, qc: &QuorumCertificate, claims: &mut Claims) -> Result<(), Refusal> {
         if qc.view_num.0 == 0 {
             let same = *qc == QuorumCertificate::genesis(self.genesis);
             return if same {
@@ -330,18 +376,22 @@ impl Verifier {
                 Err(Refusal::Inconsistent)
             };
         }
+        let set = self.validators(qc.epoch)?;
+        let mut known = self.certificates.iter().chain(&claims.certificates);
+        if known.any(|known| matches!(known, Certificate::Quorum(known) if known == qc)) {
+            return Ok(());
+        }
         let statement = Statement::Vote(qc.statement());
-        let signatures: Vec<_> = qc
-            .signatures
-            .iter()
-            .map(|s| s.map(|s| (statement, s)))
-            .collect();
-        self.quorum(qc.epoch, &signatures)
+        let signed = |slot: &Option<Signature>| slot.map(|signature| (statement, signature));
+        let signatures: Vec<_> = qc.signatures.iter().map(signed).collect();
+        self.quorum(set, &signatures, claims)?;
+        claims.certificates.push(Certificate::Quorum(qc.clone()));
+        Ok(())
     }
 
     /// A TC is valid iff, besides its signatures, every `qc_view` is below its view, and it carries
     /// a valid QC of just the greatest: else one liar's inflated `qc_view` would stop the chain.
-    fn tc(&mut self, tc: &TimeoutCertificate) -> Result<(), Refusal> {
+    fn tc(&self, tc: &TimeoutCertificate, claims: &mut Claims) -> Result<(), Refusal> {
         let greatest = tc
             .signatures
             .iter()
@@ -355,59 +405,69 @@ impl Verifier {
         {
             return Err(Refusal::Inconsistent);
         }
+        let set = self.validators(tc.epoch)?;
+        let mut known = self.certificates.iter();
+        if known.any(|known| matches!(known, Certificate::Timeout(known) if known == tc)) {
+            return Ok(());
+        }
         let signed = |(qc_view, signature)| (Statement::Timeout(tc.statement(qc_view)), signature);
         let signatures: Vec<_> = tc.signatures.iter().map(|slot| slot.map(signed)).collect();
-        self.quorum(tc.epoch, &signatures)?;
-        self.qc(&tc.highest_qc)
+        self.quorum(set, &signatures, claims)?;
+        claims.certificates.push(Certificate::Timeout(tc.clone()));
+        self.qc(&tc.highest_qc, claims)
     }
 
+    fn validators(&self, epoch: Epoch) -> Result<&ValidatorSet, Refusal> {
+        let set = self.validator_sets.get(&epoch);
+        set.ok_or(Refusal::UnknownEpoch)
+    }
+
+    /// One slot for each validator of the set.
     fn quorum(
-        &mut self,
-        epoch: Epoch,
+        &self,
+        set: &ValidatorSet,
         signatures: &[Option<(Statement, Signature)>],
+        claims: &mut Claims,
     ) -> Result<(), Refusal> {
-        let set = self
-            .validator_sets
-            .get(&epoch)
-            .ok_or(Refusal::UnknownEpoch)?;
-        let (cache, check) = (&mut self.cache, self.check);
-        let verifies = |signer: &ValidatorAddress, digest: &StatementDigest, signature: &_| {
-            cached(cache, check, (*digest, *signer, *signature))
-        };
-        quorum_power(set, &self.genesis, signatures, verifies)?;
+        let (_, signed) = quorum_claims(set, &self.genesis, signatures)?;
+        for claim in signed {
+            self.claim(claim, claims);
+        }
         Ok(())
     }
 
     fn signed(
-        &mut self,
-        signer: &ValidatorAddress,
-        statement: &Statement,
-        signature: &Signature,
+        &self,
+        epoch: Epoch,
+        claim: SignedDigest,
+        claims: &mut Claims,
     ) -> Result<(), Refusal> {
-        let set = self
-            .validator_sets
-            .get(&statement.epoch())
-            .ok_or(Refusal::UnknownEpoch)?;
-        if !set.contains(signer) {
+        if !self.validators(epoch)?.contains(&claim.signer) {
             return Err(Refusal::NotAValidator);
         }
-        let key = (statement.digest(&self.genesis), *signer, *signature);
-        if cached(&mut self.cache, self.check, key) {
-            Ok(())
-        } else {
-            Err(Refusal::WrongSignature)
+        self.claim(claim, claims);
+        Ok(())
+    }
+
+    fn claim(&self, claim: SignedDigest, claims: &mut Claims) {
+        if !self.cache.contains(&claim) {
+            claims.signatures.push(claim);
         }
     }
-}
 
-fn cached(cache: &mut SignatureCache, check: SignatureCheck, key: CachedSignature) -> bool {
-    if cache.contains(&key) {
-        return true;
+    /// Checks all that a message claims, and remembers it. Who made a wrong signature is not asked:
+    /// only the sender of the message answers for it.
+    fn settle(&mut self, claims: Claims) -> Result<(), Refusal> {
+        if !claims.signatures.is_empty() && !(self.check)(&claims.signatures) {
+            return Err(Refusal::WrongSignature);
+        }
+        for signature in claims.signatures {
+            self.cache.insert(signature);
+        }
+        for certificate in claims.certificates {
+            self.certificates.truncate(CERTIFICATES_MAX - 1);
+            self.certificates.push_front(certificate);
+        }
+        Ok(())
     }
-    let (digest, signer, signature) = &key;
-    let valid = check(signer, digest, signature);
-    if valid {
-        cache.insert(key);
-    }
-    valid
 }

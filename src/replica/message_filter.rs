@@ -40,6 +40,12 @@ const RECEIVE_TOO_SOON: Duration = Duration::from_millis(100);
 /// So many in a row, and the filter waits by itself: a closed network must not make it spin.
 const RECEIVE_TOO_SOON_MAX: u32 = 8;
 
+/// Votes that are checked together, when so many wait. It is for what is in the machine's buffers
+/// already: nothing is waited for.
+const VOTES_TOGETHER_MAX: usize = 64;
+/// No vote is longer.
+const VOTE_BYTES_MAX: usize = 256;
+
 /// The thread's state.
 pub(super) struct MessageFilter {
     pub(super) shared: Arc<Shared>,
@@ -62,7 +68,7 @@ impl MessageFilter {
             self.follow_epochs();
             if let Some((from, bytes)) = self.shared.inbox.pop() {
                 too_soon = 0;
-                self.take(from, &bytes);
+                self.take_with_votes(from, bytes);
             }
             let wait = if self.shared.inbox.is_empty() {
                 RECEIVE_WAIT
@@ -72,7 +78,7 @@ impl MessageFilter {
             let began = self.shared.clock.now();
             if let Some((from, bytes)) = self.shared.network.receive(wait) {
                 too_soon = 0;
-                self.take(from, &bytes);
+                self.take_with_votes(from, bytes);
             } else if self.shared.clock.now().since(began) >= RECEIVE_TOO_SOON {
                 too_soon = 0;
             } else if self.shared.inbox.is_empty() {
@@ -101,6 +107,53 @@ impl MessageFilter {
         for (from, bytes) in self.early.take() {
             self.judge(from, &bytes);
         }
+    }
+
+    /// Takes a message. If it is a vote, those that have come with it are checked with it.
+    fn take_with_votes(&mut self, from: ValidatorAddress, bytes: Vec<u8>) {
+        let mut messages = vec![(from, bytes)];
+        let mut votes = Vec::new();
+        while let Some(vote) = messages.last().and_then(|it| self.vote_of_use(it, &votes)) {
+            votes.push(vote);
+            if votes.len() == VOTES_TOGETHER_MAX {
+                break;
+            }
+            let inbox = self.shared.inbox.pop();
+            let next = inbox.or_else(|| self.shared.network.receive(Duration::ZERO));
+            messages.extend(next);
+            if messages.len() == votes.len() {
+                break; // no more have come
+            }
+        }
+        if votes.len() > 1 {
+            self.verifier.check_together(&votes);
+        }
+        for (from, bytes) in messages {
+            self.take(from, &bytes);
+        }
+    }
+
+    /// The vote that the message is, from its voter, if it will be checked after `before`.
+    fn vote_of_use(
+        &mut self,
+        (from, bytes): &(ValidatorAddress, Vec<u8>),
+        before: &[Vote],
+    ) -> Option<Vote> {
+        if bytes.len() > VOTE_BYTES_MAX
+            || self.peers.account(from).is_muted(self.shared.clock.now())
+        {
+            return None;
+        }
+        let Ok(Message::Progress(ProgressMessage::Vote(vote))) =
+            codec::decode::<Message>(bytes, VOTE_BYTES_MAX)
+        else {
+            return None;
+        };
+        let place = self.shared.published.place();
+        let is_of_use = vote.voter == *from
+            && vote.statement.epoch == self.epoch
+            && self.window.is_needed_after(place.at, &vote, before);
+        is_of_use.then_some(vote)
     }
 
     /// Counts one message, and judges it.

@@ -33,7 +33,7 @@ use crate::messages::{
 };
 use crate::types::crypto::sha256;
 use crate::types::{
-    Epoch, Rank, Time, TimeoutCertificate, Validator, ValidatorAddress, ValidatorSet, VoteStatement,
+    Epoch, Rank, Time, TimeoutCertificate, ValidatorAddress, ValidatorSet, VoteStatement,
 };
 
 use super::metrics::Reason;
@@ -273,29 +273,34 @@ impl Window {
             .get(&vote.rank())
             .and_then(|said| said.votes.get(&vote.voter))
         {
-            None if self.is_spare(vote) => Err(Reason::NotNeeded),
+            None if self.is_spare(vote, &[]) => Err(Reason::NotNeeded),
             None => Ok(Novelty::New),
             Some(statement) if *statement == vote.statement => Err(Reason::Duplicate),
             Some(_) => Ok(Novelty::Second),
         }
     }
 
-    /// Whether Alice has been given a quorum of votes like this one, of a validator: one more
-    /// changes nothing.
-    fn is_spare(&self, vote: &Vote) -> bool {
+    /// Whether `vote` will be of use after `before`, which wait as well.
+    pub(super) fn is_needed_after(&self, at: Rank, vote: &Vote, before: &[Vote]) -> bool {
+        self.judge_vote(at, vote) == Ok(Novelty::New)
+            && before.iter().all(|other| other.voter != vote.voter)
+            && !self.is_spare(vote, before)
+    }
+
+    /// Whether Alice has been given a quorum of votes like this one, of a validator, or will have
+    /// been with `more`, of other validators: one more changes nothing.
+    fn is_spare(&self, vote: &Vote, more: &[Vote]) -> bool {
         let statement = &vote.statement;
-        let Some(said) = self.views.get(&statement.rank()) else {
-            return false;
-        };
-        let power_of = |member: &Validator| match said.votes.get(&member.address) {
-            Some(said) if said == statement => member.power,
-            _ => 0,
-        };
         let set = self.validator_sets.get(&statement.epoch);
         let Some(set) = set.filter(|set| set.contains(&vote.voter)) else {
             return false;
         };
-        set.is_quorum(set.members().iter().map(power_of).sum())
+        let said = self.views.get(&statement.rank());
+        let said = said.into_iter().flat_map(|said| &said.votes);
+        let more = more.iter().map(|vote| (&vote.voter, &vote.statement));
+        let power_of = |voter| set.index_of(voter).map_or(0, |at| set.members()[at].power);
+        let voters = said.chain(more).filter(|(_, said)| *said == statement);
+        set.is_quorum(voters.map(|(voter, _)| power_of(voter)).sum())
     }
 
     /// Remembers a vote that is on its way to Alice, or that is one's own.
@@ -524,7 +529,7 @@ const fn wake_rank(wake: &Wake) -> Rank {
 mod tests {
     use super::*;
     use crate::types::{
-        codec, BlockHash, GenesisHash, Phase, QuorumCertificate, Signature, ViewNumber,
+        codec, BlockHash, GenesisHash, Phase, QuorumCertificate, Signature, Validator, ViewNumber,
     };
 
     const LEADER: ValidatorAddress = ValidatorAddress([1; 32]);

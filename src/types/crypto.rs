@@ -1,8 +1,16 @@
 //! Hashes, keys and signatures. The only file that names a crypto crate.
+//!
+//! ring signs and hashes. Whether a signature is valid says ed25519-zebra alone, by the rules of
+//! ZIP-215: they say yes or no to every string of bytes, and the same of one signature as of a
+//! batch. RFC 8032 leaves both open, and a replica that calls a certificate valid which others
+//! call invalid is a fork; so every check of a protocol signature ends here, in every language.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use ring::signature::{Ed25519KeyPair, KeyPair as _, UnparsedPublicKey, ED25519};
+use ed25519_zebra::{batch, VerificationKey, VerificationKeyBytes};
+use rand_core::{TryCryptoRng, TryRng};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use ring::{digest, rand, signature};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,11 +20,11 @@ use super::{StatementDigest, ValidatorAddress};
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     parts.iter().for_each(|part| context.update(part));
-    context
-        .finish()
-        .as_ref()
-        .try_into()
-        .expect("SHA-256 has 32 bytes")
+    hash_bytes(context.finish())
+}
+
+fn hash_bytes(hash: digest::Digest) -> [u8; 32] {
+    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// An Ed25519 signature (RFC 8032).
@@ -24,14 +32,95 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 pub struct Signature(pub [u8; 64]);
 
 impl Signature {
-    /// Whether `signer` made this signature over `digest`. Cofactorless verification, as ring does
-    /// it: one predicate of validity for all replicas.
+    /// Whether `signer` made this signature over `digest`, by ZIP-215: `s` is below the order of
+    /// the group, `R` and the key are points in any encoding, and the equation holds when both
+    /// sides are multiplied by the cofactor 8.
     pub fn verifies(&self, signer: &ValidatorAddress, digest: &StatementDigest) -> bool {
-        UnparsedPublicKey::new(&ED25519, &signer.0)
-            .verify(&digest.0, &self.0)
+        VerificationKey::try_from(signer.0)
+            .and_then(|key| key.verify(&self.0.into(), &digest.0))
             .is_ok()
     }
 }
+
+/// The claim that `signer` has signed `digest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignedDigest {
+    /// Where two claims differ first, most often.
+    pub signature: Signature,
+    /// Whose signature it is to be.
+    pub signer: ValidatorAddress,
+    /// What is to be signed.
+    pub digest: StatementDigest,
+}
+
+/// Whether all claims are true: what [`Signature::verifies`] says of each, in one equation, for
+/// about half the work. It does not say which one is false.
+///
+/// The equation is the sum of all single ones, each times a coefficient of 128 bits. False claims
+/// cancel each other out in it only if the coefficients allow; these come from the hash of all
+/// claims, so whoever makes the claims has chosen before they are known, and must try 2^128 times:
+/// what forging one signature costs. No chance is needed, so a check can be repeated.
+pub fn all_verify(claims: &[SignedDigest]) -> bool {
+    if let [claim] = claims {
+        return claim.signature.verifies(&claim.signer, &claim.digest);
+    }
+    let mut verifier = batch::Verifier::new();
+    for claim in claims {
+        let key = VerificationKeyBytes::from(claim.signer.0);
+        verifier.queue((key, claim.signature.0.into(), &claim.digest.0));
+    }
+    verifier.verify(Coefficients::of(claims)).is_ok()
+}
+
+/// SHA-256 in counter mode, from the hash of all claims. Which claim is given which coefficient is up
+/// to the crate, and makes no difference.
+struct Coefficients {
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl Coefficients {
+    fn of(claims: &[SignedDigest]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"hotstuff/1 batch");
+        for claim in claims {
+            context.update(&claim.signature.0);
+            context.update(&claim.signer.0);
+            context.update(&claim.digest.0);
+        }
+        Coefficients {
+            seed: hash_bytes(context.finish()),
+            drawn: 0,
+        }
+    }
+}
+
+impl TryRng for Coefficients {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(32) {
+            let hash = sha256(&[&self.seed, &self.drawn.to_le_bytes()]);
+            chunk.copy_from_slice(&hash[..chunk.len()]);
+            self.drawn += 1;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Coefficients {}
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

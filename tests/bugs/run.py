@@ -40,6 +40,7 @@ CORE = ["unit", "paper", "scripts", "simulation", "changes"]
 LAYERS = {
     "src/types": CORE,
     "src/messages.rs": CORE,
+    "src/proof.rs": CORE,
     "src/pacemaker.rs": CORE,
     "src/proof.rs": CORE,
     "src/algorithm": CORE,

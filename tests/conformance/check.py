@@ -9,6 +9,8 @@ import json
 import pathlib
 import sys
 
+import ed25519
+
 MASK = (1 << 64) - 1
 FIRST = 1_024
 ALL = 65_536
@@ -150,7 +152,8 @@ def genesis(g):
         key = g.text(1, 20)
         state[key] = g.text(0, 20)
     pairs = b"".join(blob(key) + blob(value) for key, value in sorted(state.items()))
-    return begin + leb(len(state)) + pairs + leb(g.below(2)) + u32(g) + number(g)
+    rules = leb(g.below(2)) + leb(g.below(2))
+    return begin + leb(len(state)) + pairs + rules + u32(g) + number(g)
 
 
 state_update = one_of(
@@ -253,6 +256,15 @@ def check(place, vector, count):
     return "" if total.hexdigest() == expected else f"the hash is {total.hexdigest()}"
 
 
+def wrong_signatures():
+    """The names of those that are judged otherwise than signatures.json says."""
+    path = pathlib.Path(__file__).with_name("signatures.json")
+    for vector in json.loads(path.read_text()):
+        fields = (bytes.fromhex(vector[name]) for name in ("key", "digest", "signature"))
+        if ed25519.verifies(*fields) != vector["valid"]:
+            yield vector["name"]
+
+
 def main():
     count = ALL if "--all" in sys.argv else FIRST
     path = pathlib.Path(__file__).with_name("vectors.json")
@@ -265,6 +277,9 @@ def main():
         if difference:
             failed.append(vector["name"])
             print(f"conformance: {vector['name']}: {difference}")
+    for name in wrong_signatures():
+        failed.append(name)
+        print(f"conformance: the signature '{name}' is judged otherwise")
     print(f"conformance: {len(vectors)} types, {count} values of each, {len(failed)} differ")
     sys.exit(1 if failed else 0)
 

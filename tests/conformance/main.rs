@@ -2,6 +2,7 @@
 
 mod format_1;
 mod generator;
+mod signatures;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -232,13 +232,7 @@ pub struct Search {
 impl Search {
     pub fn new(bounds: Bounds) -> Search {
         let pacemaker = Arc::new(Timeless(bounds.leaders));
-        let chain = Chain::new(
-            VALIDATORS,
-            bounds.rule,
-            VoteTo::All,
-            pacemaker,
-            |_, _, _| true,
-        );
+        let chain = Chain::new(VALIDATORS, bounds.rule, VoteTo::All, pacemaker, |_| true);
         let forgets = bounds.defect == Some(Defect::ForgottenVotes);
         let graphs = match bounds.leaders {
             Leaders::Liar => 1,

@@ -1,5 +1,6 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
+mod active;
 mod epochs;
 mod evidence;
 mod fixture;
@@ -8,6 +9,7 @@ mod peers;
 mod powers;
 mod rules;
 mod sync;
+mod verify;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! Everyone could forge one, and by convention nobody does: an actor signs with its own key only.
 
 use hotstuff::algorithm::{SignError, Signer};
+use hotstuff::types::crypto::SignedDigest;
 use hotstuff::types::{Signature, Statement, StatementDigest, ValidatorAddress};
 
 use crate::rng::mix;
@@ -37,6 +38,12 @@ pub fn sign(signer: &ValidatorAddress, digest: &StatementDigest) -> Signature {
 /// What a [`hotstuff::algorithm::verify::Verifier`] asks in place of Ed25519.
 pub fn check(signer: &ValidatorAddress, digest: &StatementDigest, signature: &Signature) -> bool {
     sign(signer, digest) == *signature
+}
+
+/// The same, of many.
+pub fn check_all(claims: &[SignedDigest]) -> bool {
+    let mut claims = claims.iter();
+    claims.all(|claim| check(&claim.signer, &claim.digest, &claim.signature))
 }
 
 /// Holds one key. It refuses now and then, as a key in a box on the network may.

@@ -33,7 +33,7 @@ use crate::changes::Change;
 use crate::disk::{Failure, NoState, SimDisk, State};
 use crate::faults::{Counts, CrashPoint, Fault, Kind, Moment};
 use crate::invariants::{Checker, Violation};
-use crate::keys::{address, check, index_of, SimSigner};
+use crate::keys::{address, check_all, index_of, SimSigner};
 use crate::network::{Conditions, Envelope, Network};
 use crate::progress::{response_timeout, sync_interval, wait, Standing};
 use crate::rng::{mix, Rng};
@@ -158,6 +158,7 @@ impl World {
         let validator_set = ValidatorSet::new(members).expect("setups have valid powers");
         let parameters = ChainParameters {
             commit_rule: setup.commit_rule,
+            leader_rule: setup.leader_rule,
             max_idle_ms: setup.max_idle_ms,
             block_data_bytes_max: 4_096,
         };
@@ -170,7 +171,7 @@ impl World {
         let genesis = genesis.hash();
         let mut rng = Rng::new(setup.seed ^ 0x00C0_FFEE);
         let replicas = (0..setup.replicas()).map(|index| {
-            let mut verifier = Verifier::new(genesis, check);
+            let mut verifier = Verifier::new(genesis, check_all);
             verifier.learn(Epoch(0), validator_set.clone());
             let behaviour = setup.behaviours[index];
             Replica {

@@ -19,7 +19,7 @@ use hotstuff::types::{
 };
 
 use crate::invariants::Checker;
-use crate::keys::{address, check, index_of};
+use crate::keys::{address, check_all, index_of};
 use crate::node::{equal_validators, Chain, Change, Node, Spoken};
 use crate::rng::{mix, Rng};
 use crate::scenario::Scenario;
@@ -106,7 +106,7 @@ fn chain(scenario: &Scenario) -> Chain {
         scenario: scenario.clone(),
         first: equal_validators(validators),
     });
-    let chain = Chain::new(validators, rule, vote_to, pacemaker, check);
+    let chain = Chain::new(validators, rule, vote_to, pacemaker, check_all);
     let change = scenario.change.map(|change| {
         let update = |key, power| ValidatorSetUpdate {
             validator: address(key),

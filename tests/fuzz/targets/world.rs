@@ -17,6 +17,7 @@ use hotstuff::algorithm::{
 use hotstuff::app::{ProposeBlockResponse, ValidateBlockResponse};
 use hotstuff::messages::{Message, SyncMessage, SyncResponse};
 use hotstuff::pacemaker::DefaultPacemaker;
+use hotstuff::types::crypto::SignedDigest;
 use hotstuff::types::*;
 
 pub const ME: usize = 0;
@@ -83,22 +84,24 @@ impl Persist for Disk {
     }
 }
 
-type Checked = BTreeMap<(ValidatorAddress, StatementDigest, Signature), bool>;
+type Checked = BTreeMap<SignedDigest, bool>;
 
 /// Signatures that are remembered; then all are forgotten.
 const CHECKED_MAX: usize = 100_000;
 
 /// Ed25519, each signature once: the honest ones come back in every input.
-fn check(signer: &ValidatorAddress, digest: &StatementDigest, signature: &Signature) -> bool {
+fn check(claims: &[SignedDigest]) -> bool {
     thread_local!(static CHECKED: RefCell<Checked> = RefCell::default());
     CHECKED.with_borrow_mut(|checked| {
         if checked.len() >= CHECKED_MAX {
             checked.clear();
         }
-        let key = (*signer, *digest, *signature);
-        *checked
-            .entry(key)
-            .or_insert_with(|| ed25519(signer, digest, signature))
+        let mut is_true = |claim: &SignedDigest| {
+            *checked
+                .entry(*claim)
+                .or_insert_with(|| ed25519(std::slice::from_ref(claim)))
+        };
+        claims.iter().all(&mut is_true)
     })
 }
 

@@ -17,7 +17,7 @@ use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
 use hotstuff::types::*;
 
 use crate::disk::SimDisk;
-use crate::keys::{address, check, index_of, sign, SimSigner};
+use crate::keys::{address, check_all, index_of, sign, SimSigner};
 /// Of the first epoch. Whoever comes after them is a listener until an update adds it.
 const VALIDATORS: usize = 4;
 /// No script needs more; one that does goes in circles.
@@ -151,7 +151,7 @@ impl Stage {
         self.sets.push(validator_set.clone());
         let listeners = usize::from(words.contains(&"listener"));
         for _ in 0..VALIDATORS + listeners {
-            let mut verifier = Verifier::new(self.genesis, check);
+            let mut verifier = Verifier::new(self.genesis, check_all);
             verifier.learn(Epoch(0), validator_set.clone());
             self.replicas.push(Replica {
                 algorithm: None,
