@@ -156,8 +156,8 @@ func (s *settings) setAll(c *Config) {
 	s.check("ChainID", C.hotstuff_config_set_chain_id(s.config, C.uint64_t(c.ChainID)))
 	s.setGenesis(c)
 	s.check("CommitRule", C.hotstuff_config_set_commit_rule(s.config, C.uint32_t(c.CommitRule)))
-	s.milliseconds("MaxIdle", "chain.max_idle_ms", c.MaxIdle)
-	s.number("MaxBlockBytes", "chain.max_block_bytes", c.MaxBlockBytes)
+	s.milliseconds("Config.MaxIdle", "chain.max_idle_ms", c.MaxIdle)
+	s.number("Config.MaxBlockBytes", "chain.max_block_bytes", c.MaxBlockBytes)
 	if c.KeyPair != nil {
 		s.keep(c.KeyPair.lend("Config.KeyPair", func(key *C.hotstuff_keypair) cStatus {
 			return C.hotstuff_config_set_keypair(s.config, key)
@@ -167,21 +167,21 @@ func (s *settings) setAll(c *Config) {
 		s.setSigner(c.Signer, c.panicked)
 	}
 	if c.DataDir != "" {
-		s.option("DataDir", "storage.data_dir", c.DataDir)
+		s.option("Config.DataDir", "storage.data_dir", c.DataDir)
 	}
 	s.check("Create", C.hotstuff_config_set_create(s.config, C.bool(c.Create)))
-	s.number("MapBytes", "storage.map_bytes", c.MapBytes)
+	s.number("Config.MapBytes", "storage.map_bytes", c.MapBytes)
 	s.check("Durability", C.hotstuff_config_set_durability(s.config, C.uint32_t(c.Durability)))
-	s.milliseconds("ViewTimeout", "pacemaker.base_ms", c.ViewTimeout)
-	s.milliseconds("MaxViewTimeout", "pacemaker.max_ms", c.MaxViewTimeout)
+	s.milliseconds("Config.ViewTimeout", "pacemaker.base_ms", c.ViewTimeout)
+	s.milliseconds("Config.MaxViewTimeout", "pacemaker.max_ms", c.MaxViewTimeout)
 	if c.Pacemaker != nil {
 		s.setPacemaker(c.Pacemaker, c.panicked)
 	}
 	s.check("VoteTo", C.hotstuff_config_set_vote_to(s.config, C.uint32_t(c.VoteTo)))
-	s.number("SyncRequestLimit", "sync.request_limit", uint64(c.SyncRequestLimit))
-	s.milliseconds("SyncResponseTimeout", "sync.response_timeout_ms", c.SyncResponseTimeout)
+	s.number("Config.SyncRequestLimit", "sync.request_limit", uint64(c.SyncRequestLimit))
+	s.milliseconds("Config.SyncResponseTimeout", "sync.response_timeout_ms", c.SyncResponseTimeout)
 	for name, value := range c.Options {
-		s.option(fmt.Sprintf("Options: option %s", name), name, value)
+		s.option("option."+name, name, value)
 	}
 }
 
@@ -225,7 +225,7 @@ func (s *settings) number(field, name string, n uint64) {
 
 func (s *settings) option(field, name, value string) {
 	if strings.ContainsRune(name+value, 0) {
-		s.keep(&Error{Op: "Config." + field, Status: ErrInvalidArgument, Message: "a NUL byte"})
+		s.keep(&Error{Op: field, Status: ErrInvalidArgument, Message: "a NUL byte"})
 		return
 	}
 	n, v := C.CString(name), C.CString(value)
@@ -235,6 +235,6 @@ func (s *settings) option(field, name, value string) {
 	if status == C.HOTSTUFF_OK {
 		return
 	}
-	s.keep(&Error{Op: "Config." + field, Status: Status(status),
-		Message: fmt.Sprintf("%q: %s", value, message(status))})
+	s.keep(&Error{Op: field, Status: Status(status),
+		Message: fmt.Sprintf("%s: %q", message(status), value)})
 }

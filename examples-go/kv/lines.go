@@ -359,12 +359,16 @@ func (c *lineConn) take(line []byte) bool {
 	verb, argument, _ := strings.Cut(string(line), " ")
 	node := c.server.node
 	switch {
-	case verb == "GET":
+	case verb == "GET" || verb == "WHERE":
 		if argument == "" || len(argument) > keyMax || strings.Contains(argument, " ") {
 			c.say("ERR syntax GET takes a key: one word of at most 200 bytes")
+		} else if verb == "WHERE" {
+			c.later(func(to []byte) []byte { return node.sayWhere(to, argument) })
 		} else {
 			c.later(func(to []byte) []byte { return node.sayValue(to, argument) })
 		}
+	case (verb == "BLOCK" || verb == "PROOF" || verb == "EPOCH") && argument != "":
+		c.later(func(to []byte) []byte { return node.sayPart(to, verb, argument) })
 	case verb == "HASH" && argument != "":
 		if height, ok := parseNumber(argument); ok {
 			c.later(func(to []byte) []byte { return node.sayHash(to, height) })
@@ -383,7 +387,8 @@ func (c *lineConn) take(line []byte) bool {
 		c.takeOpen(argument)
 	case verb == "HELP":
 		c.say("OK SET key value | DEL key | GET key | VALIDATOR address power | OPEN [nonce] " +
-			"| @session:sequence SET key value | HASH height | EVIDENCE index | STATUS | QUIT")
+			"| @session:sequence SET key value | HASH height | EVIDENCE index | WHERE key " +
+			"| BLOCK height offset | PROOF height offset | EPOCH epoch offset | STATUS | QUIT")
 	case verb == "QUIT" && argument == "":
 		c.say("OK bye")
 		return false

@@ -59,6 +59,10 @@ Clients talk in lines (try 'nc 127.0.0.1 PORT'); a request and its answer are a 
   @session:sequence SET|DEL|VALIDATOR ...    is applied once, wherever and however often it is sent
   HASH height           OK height state-hash block-hash
   EVIDENCE index        OK kind epoch=n view=n validator=address: who has lied, and is convicted
+  WHERE key             OK height            of the last block that wrote or deleted it
+  BLOCK height offset   OK length hex        a part of that block, as bytes
+  PROOF height offset   OK length hex        of the proof that it is committed
+  EPOCH epoch offset    OK length hex        of the proof of who validates after that epoch
   STATUS                OK name=value ...
   HELP, QUIT
 Failures: ERR syntax | busy | timeout | stale | expired | refused | listener | stopping | notfound |
