@@ -12,8 +12,8 @@ EXAMPLES = target/examples-c
 C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' -lpthread
 
 .PHONY: help demo test test-c test-cluster build examples header sim schedules bugs coverage \
-	twins exhaust build-go test-go bench-languages \
-	bench bench-micro bench-peers crash fuzz lint clean package install uninstall dist deb third-party abi docs \
+	twins exhaust build-go test-go bench-languages test-python wheel bench bench-micro bench-peers \
+	crash fuzz lint clean package install uninstall dist deb third-party abi docs \
 	check-binary check-abi check-install check-dist FORCE
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo 'make test-c            the C door misused in every way: plain, valgrind, sanitizers; counts by group'
 	@echo 'make test-go           the Go package and its kv, with the race detector; make build-go only builds'
 	@echo 'make bench-languages   the same kv in each language: commands a second, as a ratio to the one in C'
+	@echo 'make test-python       the Python package, its tool, its kv, its wheel'
+	@echo 'make wheel             dist/hotstuff-*.whl, with the library inside'
 	@echo 'make build             target/release/libhotstuff.so and .a, and the examples in $(EXAMPLES)'
 	@echo 'make sim SEED=n        replays one simulated case, with a transcript'
 	@echo 'make sim SECONDS=60    runs new simulated cases for so long'
@@ -110,7 +112,8 @@ test:
 	$(PYTHON) examples-c/test_light_client.py --kv $(EXAMPLES)/kv
 	@$(MAKE) --no-print-directory check-binary check-abi check-install docs
 	$(MAKE) --no-print-directory test-go
-	$(MAKE) --no-print-directory test-cluster SECONDS=45
+	$(MAKE) --no-print-directory test-python
+	$(MAKE) --no-print-directory test-cluster SECONDS=40
 
 # Where the library lies, for those who build against it without installing it.
 PKG_CONFIG_DIR = $(CURDIR)/target/pkgconfig
@@ -148,15 +151,38 @@ bench-languages: build-go
 	go build -C tests/bench/languages -o ../../../target/bench-languages .
 	target/bench-languages -seconds $(or $(SECONDS),10) $(LANGUAGES)
 
+PYTHON_ENV = target/python
+PIP = $(PYTHON_ENV)/bin/python -m pip --disable-pip-version-check --quiet
+
+# What the tests and the wheel need, at fixed versions.
+$(PYTHON_ENV)/installed: bindings/python/requirements-test.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	rm -rf $(PYTHON_ENV)
+	$(PYTHON) -m venv $(PYTHON_ENV)
+	$(PIP) install -r $<
+	touch $@
+
+wheel: $(LIB) $(PYTHON_ENV)/installed
+	rm -rf dist/hotstuff-*.whl
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist bindings/python
+	@ls dist/hotstuff-*.whl
+
+test-python:
+	@tests/setup.sh python
+	@$(MAKE) --no-print-directory build wheel
+	bindings/python/check.sh $(PYTHON_ENV)
+
 # Five members; the first four are the validators of the genesis, the fifth joins.
-CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv \
-    -member c=$(EXAMPLES)/kv -member c=$(EXAMPLES)/kv
+CLUSTER_MEMBERS = -member c=$(EXAMPLES)/kv -member c++=$(EXAMPLES)/kv_cpp -member go=$(GO_KV) \
+    -member 'python=$(PYTHON) examples-python/kv.py' -member c=$(EXAMPLES)/kv
 CLUSTER = target/cluster-test $(CLUSTER_MEMBERS)
 
 test-cluster:
-	@tests/setup.sh test
-	@$(MAKE) --no-print-directory build
-	cd tests/cluster && go vet ./... && go test ./... && go build -o ../../target/cluster-test .
+	@tests/setup.sh go
+	@$(MAKE) --no-print-directory build-go
+	go vet -C tests/cluster ./...
+	go test -C tests/cluster ./...
+	go build -C tests/cluster -o ../../target/cluster-test .
 	$(CLUSTER) -local-reads -seconds 3
 	$(CLUSTER) -seconds $(or $(SECONDS),600) -seed $(or $(SEED),0)
 

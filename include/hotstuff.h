@@ -1320,6 +1320,7 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * |-----------------------------|-----------------------------------|---------------|
  * | "chain.id"                  | a number                          | (required)    |
  * | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
+ * | "chain.leader_rule"         | "round_robin", "active"           | round_robin   |
  * | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
  * | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
  * | "storage.data_dir"          | a path                            | (required)    |
@@ -1335,6 +1336,9 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * | "limits.pending_blocks_max" | 8 to 1048576, that await commit   | 1024          |
  * | "limits.pending_bytes_max"  | 65536 to 1099511627776, of data   | 268435456     |
  * | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
+ *
+ * What begins with "chain." is part of the genesis: the same on all replicas. By the leader rule
+ * "active" those validators lead who have signed lately: a dead one costs no time-outs.
  *
  * @param cfg    the config
  * @param name   one of these names
@@ -2462,6 +2466,175 @@ void hotstuff_replica_info_init(hotstuff_replica_info *info,
  * @param struct_size  `sizeof *metrics`
  */
 HOTSTUFF_API void hotstuff_metrics_init(hotstuff_metrics *metrics, size_t struct_size);
+
+/* ================================================================ looking into a data directory */
+
+/**
+ * What a replica has signed last: what its next start will not contradict. Numbers are 0, and
+ * hashes zero, where the replica has not done such a thing yet.
+ */
+typedef struct hotstuff_voting_record {
+    /**
+     * Set by hotstuff_voting_record_init().
+     */
+    size_t struct_size;
+    /**
+     * How often the record has changed.
+     */
+    uint64_t changes;
+    /**
+     * The epoch of its last vote.
+     */
+    uint64_t voted_epoch;
+    /**
+     * The view of its last vote; views begin at 1.
+     */
+    uint64_t voted_view;
+    /**
+     * The epoch of its last time-out.
+     */
+    uint64_t timed_out_epoch;
+    /**
+     * The view of its last time-out.
+     */
+    uint64_t timed_out_view;
+    /**
+     * The epoch of its last proposal.
+     */
+    uint64_t proposed_epoch;
+    /**
+     * The view of its last proposal.
+     */
+    uint64_t proposed_view;
+    /**
+     * What it voted for.
+     */
+    hotstuff_hash voted_block;
+    /**
+     * What it proposed.
+     */
+    hotstuff_hash proposed_block;
+    /**
+     * The phase of its last vote: 0 generic, 1 prepare, 2 precommit, 3 commit.
+     */
+    uint32_t voted_phase;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} hotstuff_voting_record;
+
+/**
+ * Zeroes a struct and notes its size. Call it before the struct is filled. [any]
+ *
+ * @param record       the struct
+ * @param struct_size  `sizeof *record`
+ */
+HOTSTUFF_API
+void hotstuff_voting_record_init(hotstuff_voting_record *record,
+                                 size_t struct_size);
+
+/**
+ * A snapshot of a data directory, for tools: of a replica that is stopped, or that runs in another
+ * process, which is not held up. Only the table of its readers, `lock.mdb`, is written. As any
+ * snapshot it pins pages: of a replica that runs, free it soon; if this process is killed before,
+ * they stay pinned until the directory is opened again. The directory must be local. [any]
+ *
+ * @param path  path of the directory, UTF-8
+ * @param out   receives the snapshot: yours, free it with hotstuff_block_tree_free()
+ * @param err   receives a described error, yours; may be NULL
+ * @retval HOTSTUFF_E_NULL              `path` or `out` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `path` is not UTF-8
+ * @retval HOTSTUFF_E_NOT_FOUND         there is no chain in the directory
+ * @retval HOTSTUFF_E_LOCKED            this process has the directory open already, by a replica
+ *                                      or by this function
+ * @retval HOTSTUFF_E_UNSUPPORTED       it has a format that this library is too old to know
+ * @retval HOTSTUFF_E_CORRUPT           what is in it is damaged, or not a replica's
+ * @retval HOTSTUFF_E_STORAGE           the database failed, or too many snapshots are alive
+ * @retval HOTSTUFF_E_IO                the operating system refuses the directory
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_open_read_only(const char *path,
+                                                   hotstuff_block_tree **out,
+                                                   hotstuff_error **err);
+
+/**
+ * The name of the chain: the hash of its genesis. [any]
+ *
+ * @param tree  the snapshot, which you own
+ * @param out   receives the hash
+ * @retval HOTSTUFF_E_NULL   `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_STATE  the tree was lent to a callback
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_genesis_hash(const hotstuff_block_tree *tree,
+                                                 hotstuff_hash *out);
+
+/**
+ * A block that awaits commit, in the order of heights. [any]
+ *
+ * @param tree   the snapshot, which you own
+ * @param index  from 0 on
+ * @param out    receives the block: yours, free it with hotstuff_block_free()
+ * @retval HOTSTUFF_E_NULL     `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_DONE     there are not so many
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_pending_at(const hotstuff_block_tree *tree,
+                                               size_t index,
+                                               hotstuff_block **out);
+
+/**
+ * A piece of evidence that the replica keeps, in the order of epochs: see
+ * hotstuff_replica_evidence_at(). [any]
+ *
+ * @param tree   the snapshot, which you own
+ * @param index  from 0 on
+ * @param out    receives the canonical bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL     `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_DONE     there are not so many
+ * @retval HOTSTUFF_E_STORAGE  the database failed; the logger has the text
+ * @retval HOTSTUFF_E_STATE    the tree was lent to a callback
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_evidence_at(const hotstuff_block_tree *tree,
+                                                size_t index,
+                                                hotstuff_buffer **out);
+
+/**
+ * What the replica has signed last. [any]
+ *
+ * @param tree  the snapshot, which you own
+ * @param out   initialised by hotstuff_voting_record_init(); receives the record
+ * @retval HOTSTUFF_E_NULL              `tree` or `out` is NULL
+ * @retval HOTSTUFF_E_INVALID_ARGUMENT  `out` was not initialised
+ * @retval HOTSTUFF_E_STORAGE           the database failed, or the record is damaged; the logger
+ *                                      has the text
+ * @retval HOTSTUFF_E_STATE             the tree was lent to a callback
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_tree_voting_record(const hotstuff_block_tree *tree,
+                                                  hotstuff_voting_record *out);
+
+/**
+ * The quorum certificate on which a block builds, as canonical bytes; of the first block, that of
+ * the genesis. [any]
+ *
+ * @param block  the block
+ * @param out    receives the bytes: yours, free them with hotstuff_buffer_free()
+ * @retval HOTSTUFF_E_NULL  `block` or `out` is NULL
+ */
+HOTSTUFF_API
+HOTSTUFF_NODISCARD
+hotstuff_status hotstuff_block_justify(const hotstuff_block *block,
+                                       hotstuff_buffer **out);
 
 /* ===================================================================================== replicas */
 

@@ -28,6 +28,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("proofs: verifying without a replica", &["proof"]),
     ("evidence", &["evidence"]),
     ("state and counters", &["info", "metrics"]),
+    ("looking into a data directory", &["inspect"]),
     ("replicas", &["replica"]),
     ("the logger", &["logger"]),
 ];

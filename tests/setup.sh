@@ -2,9 +2,10 @@
 # Installs what is missing for `make demo`, `make test` and `make coverage`, or names exactly what
 # to install.
 #   tests/setup.sh demo      compilers for C and C++, make's friends, Python
-#   tests/setup.sh test      the same, clang, valgrind, iproute2 and Go
-#   tests/setup.sh go        what demo needs, Go and pkg-config
+#   tests/setup.sh test      the same, clang and valgrind
+#   tests/setup.sh go        what demo needs, Go, pkg-config and ip (for network namespaces)
 #   tests/setup.sh package   what demo needs, CMake, pkg-config and abidiff
+#   tests/setup.sh python    what demo needs, and Python's virtual environments
 #   tests/setup.sh docs      doxygen
 #   tests/setup.sh coverage  what demo needs, and the LLVM tools of this rustc
 set -eu
@@ -24,7 +25,6 @@ if [ "$purpose" = test ]; then
     need gcc gcc
     need clang clang
     need valgrind valgrind
-    need ip iproute2
 fi
 if [ "$purpose" = package ]; then
     need make make
@@ -33,12 +33,16 @@ if [ "$purpose" = package ]; then
     need abidw abigail-tools
     need dpkg-deb dpkg
 fi
+if [ "$purpose" = test ] || [ "$purpose" = python ]; then
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
+fi
 if [ "$purpose" = docs ]; then
     need doxygen doxygen
 fi
 
 case $purpose in test | go)
     need go golang-go
+    need ip iproute2
     need pkg-config pkg-config
     need curl curl
     ;;

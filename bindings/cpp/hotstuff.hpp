@@ -386,6 +386,11 @@ public:
     uint64_t view() const noexcept { return (**this).view(); }
     bytes_view data() const noexcept { return (**this).data(); }
     buffer encode() const { return (**this).encode(); }
+    /** The certificate on which it builds, as canonical bytes. */
+    buffer justify() const {
+        return buffer(detail::made<hotstuff_buffer>(
+            [&](hotstuff_buffer **out) { return hotstuff_block_justify(get(), out); }));
+    }
     const hotstuff_block *get() const noexcept { return block_.get(); }
 
 private:
@@ -495,6 +500,42 @@ class snapshot {
 public:
     /** Takes it over. */
     explicit snapshot(hotstuff_block_tree *owned) noexcept : owned_(owned), tree_(owned) {}
+    /** Of a data directory whose replica is stopped, or runs in another process. */
+    static snapshot open_read_only(const std::string &path) {
+        hotstuff_block_tree *opened = nullptr;
+        hotstuff_error *described = nullptr;
+        const hotstuff_status status =
+            hotstuff_block_tree_open_read_only(path.c_str(), &opened, &described);
+        detail::check(status, described);
+        return snapshot(opened);
+    }
+    /** The name of the chain. */
+    hash genesis_hash() const {
+        hash out;
+        detail::check(hotstuff_block_tree_genesis_hash(owned_.get(), &out));
+        return out;
+    }
+    /** A block that awaits commit, from index 0 on; nothing after the last. */
+    std::optional<block> pending_at(size_t index) const {
+        hotstuff_block *out = nullptr;
+        const hotstuff_status status = hotstuff_block_tree_pending_at(owned_.get(), index, &out);
+        if (!detail::succeeds_or(HOTSTUFF_E_DONE, status)) return std::nullopt;
+        return block(out);
+    }
+    /** A piece of evidence, from index 0 on; nothing after the last. */
+    std::optional<buffer> evidence_at(size_t index) const {
+        hotstuff_buffer *out = nullptr;
+        const hotstuff_status status = hotstuff_block_tree_evidence_at(owned_.get(), index, &out);
+        if (!detail::succeeds_or(HOTSTUFF_E_DONE, status)) return std::nullopt;
+        return buffer(out);
+    }
+    /** What the replica has signed last. */
+    hotstuff_voting_record voting_record() const {
+        hotstuff_voting_record out;
+        hotstuff_voting_record_init(&out, sizeof out);
+        detail::check(hotstuff_block_tree_voting_record(owned_.get(), &out));
+        return out;
+    }
     const block_tree &operator*() const noexcept { return tree_; }
     const block_tree *operator->() const noexcept { return &tree_; }
 

@@ -4,8 +4,8 @@
 
     python3 generate_abi.py [--check]
 
-Without argument and result types ctypes cuts pointers to 32 bits, so none is written by hand. A test
-compares the file with the header (`--check`).
+Without argument and result types ctypes cuts pointers to 32 bits, so none is written by hand. A
+test compares the file with the header (`--check`).
 """
 
 import argparse
@@ -87,9 +87,12 @@ class Generator:
             self.take_typedef(item)
         elif isinstance(item, c_ast.Decl) and isinstance(item.type, c_ast.FuncDecl):
             function = item.type
-            parameters = [p for p in (function.args.params if function.args else [])]
+            parameters = function.args.params if function.args else []
             kinds = [self.kind(p.type) for p in parameters]
-            self.functions[item.name] = (self.kind(function.type), [k for k in kinds if k != "None"])
+            self.functions[item.name] = (
+                self.kind(function.type),
+                [k for k in kinds if k != "None"],
+            )
 
     def take_typedef(self, item):
         if item.name in NUMBERS:
@@ -140,11 +143,11 @@ class Generator:
             lines.append(f"{name} = {kind}")
         for name, fields in self.structs.items():
             lines += ["", "", f"class {name}(Structure):", "    _fields_ = ["]
-            lines += [wrap(f"        (\"{field}\", {kind}),") for field, kind in fields]
+            lines += [wrap(f'        ("{field}", {kind}),') for field, kind in fields]
             lines.append("    ]")
         lines += ["", "", "FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {"]
         for name, (result, parameters) in self.functions.items():
-            lines.append(wrap(f"    \"{name}\": ({result}, [{', '.join(parameters)}]),"))
+            lines.append(wrap(f'    "{name}": ({result}, [{", ".join(parameters)}]),'))
         lines += ["}", "", "", *DECLARE.splitlines()]
         return "\n".join(lines) + "\n"
 

@@ -28,6 +28,7 @@ from .app import KvApp
 from .config import Config, ConfigError
 from .pool import Pool, Resolution, Verdict
 from .server import Server
+from .telling import EventFile
 
 log = logging.getLogger("kv")
 
@@ -86,9 +87,9 @@ def resolutions(block: hotstuff.Block) -> list[Resolution]:
         return []
     found = []
     epoch = block.epoch + 1
-    for command in commands.commands_of(data):
-        made = epoch if command.kind == commands.VALIDATOR else command.sequence
-        found.append(Resolution(command.identity, Verdict.COMMITTED, height, made))
+    for kind, identity, sequence in commands.headers_of(data):
+        made = epoch if kind == commands.VALIDATOR else sequence
+        found.append(Resolution(identity, Verdict.COMMITTED, height, made))
     return found
 
 
@@ -135,11 +136,13 @@ def make_network(
     )
 
 
-def open_replica(config: Config, key: hotstuff.KeyPair, app: KvApp) -> hotstuff.Replica:
+def open_replica(
+    config: Config, key: hotstuff.KeyPair, app: KvApp, events: EventFile | None
+) -> hotstuff.Replica:
     with make_config(config, key) as made, make_network(config, made, key) as network:
         app.genesis = made.genesis_hash
         try:
-            replica = hotstuff.Replica(made, app, network)
+            replica = hotstuff.Replica(made, app, network, events)
         except hotstuff.HotstuffError as failure:
             raise CannotRun(f"{config['data_dir']}: {failure}") from failure
     app.ask_again = replica.notify
@@ -161,7 +164,7 @@ class Stopping:
         self.event.set()
 
 
-async def serve(config: Config, key: hotstuff.KeyPair) -> int:
+async def serve(config: Config, key: hotstuff.KeyPair, events: EventFile | None) -> int:
     loop, stopping = asyncio.get_running_loop(), Stopping()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.on_signal)
@@ -177,7 +180,7 @@ async def serve(config: Config, key: hotstuff.KeyPair) -> int:
         address = await server.listen()
     except (OSError, ValueError) as failure:
         raise CannotRun(f"client_listen {config['client_listen']}: {failure}") from failure
-    with open_replica(config, key, app) as replica:
+    with open_replica(config, key, app, events) as replica:
         return await serve_replica(config, pool, server, replica, stopping, address)
 
 
@@ -230,10 +233,16 @@ def why_it_ended(replica: hotstuff.Replica, stopping: Stopping) -> int:
     return 0 if stopping.signalled else EXIT_FAILURE
 
 
-def run(config: Config) -> int:
+def run(config: Config, events_path: str | None) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
-    with keys.load(config["key_file"]) as key:
-        return asyncio.run(serve(config, key))
+    with keys.load(config["key_file"]) as key, contextlib.ExitStack() as stack:
+        events = None
+        if events_path is not None:
+            try:
+                events = stack.enter_context(contextlib.closing(EventFile(events_path)))
+            except OSError as failure:
+                raise CannotRun(f"{events_path}: {failure.strerror}") from failure
+        return asyncio.run(serve(config, key, events))
 
 
 # ---- the command line ------------------------------------------------------------------------
@@ -246,6 +255,7 @@ kv - a replicated key-value server, an example of libhotstuff {version} in Pytho
   kv check CONFIG                    read a configuration, say what is wrong with it
   kv genesis CONFIG                  print the genesis hash: it must be the same everywhere
   kv run CONFIG [--log-level LEVEL]  run a replica; LEVEL: off error warn info debug trace [info]
+         [--events FILE]             and write what happens to FILE, as lines of JSON
   kv --help | --version
 
 CONFIG has lines of `key = value`; '#' begins a comment. Paths are relative to where kv runs.
@@ -299,7 +309,7 @@ def wrong_usage(what: str) -> int:
     return EXIT_USAGE
 
 
-def perform(verb: str, path: str) -> int:
+def perform(verb: str, path: str, events_path: str | None) -> int:
     if verb == "keygen":
         print(keys.generate(path).hex())
         return 0
@@ -309,7 +319,7 @@ def perform(verb: str, path: str) -> int:
         return 0
     config = configuration.load(path)
     if verb == "run":
-        return run(config)
+        return run(config, events_path)
     if verb == "genesis":
         with make_config(config, None) as made:
             print(made.genesis_hash.hex())
@@ -333,17 +343,16 @@ def main(arguments: list[str] | None = None) -> int:
     if len(words) < 2:
         is_key = verb in ("keygen", "address")
         return wrong_usage("which key file?" if is_key else "which configuration?")
-    level = "info"
-    if len(words) == 4 and verb == "run" and words[2] == "--log-level":
-        level = words[3]
-        if level not in LEVELS:
-            choices = "off, error, warn, info, debug or trace"
-            return wrong_usage(f"--log-level: expected {choices}")
-    elif len(words) != 2:
+    options = dict(zip(words[2::2], words[3::2], strict=False))
+    known = {"--log-level", "--events"} if verb == "run" else set()
+    if len(words) != 2 + 2 * len(options) or not options.keys() <= known:
         return wrong_usage("too many arguments")
+    level = options.get("--log-level", "info")
+    if level not in LEVELS:
+        return wrong_usage("--log-level: expected off, error, warn, info, debug or trace")
     log_to_stderr(LEVELS[level])
     try:
-        return perform(verb, words[1])
+        return perform(verb, words[1], options.get("--events"))
     except ConfigError as failure:
         print(f"kv: {failure}", file=sys.stderr)
         return EXIT_USAGE

@@ -82,9 +82,7 @@ def complaint(command: Command) -> str | None:
             return "DEL takes a key and nothing else"
     elif kind == VALIDATOR:
         if len(key) != ADDRESS_LEN or len(value) != POWER_LEN:
-            return (
-                "VALIDATOR takes an address, 64 hexadecimal digits, and a power, a whole number"
-            )
+            return "VALIDATOR takes an address, 64 hexadecimal digits, and a power, a whole number"
     else:
         return "no such command"
     if len(key) > KEY_MAX:
@@ -134,3 +132,14 @@ def commands_of(data: bytes) -> Iterator[Command]:
         yield command
     if at != end:
         raise Malformed(malformed)
+
+
+def headers_of(data: bytes) -> Iterator[tuple[int, Identity, int]]:
+    """Kind, identity and sequence of the commands of a block that is known to be well formed."""
+    _, _, count = BATCH_HEADER.unpack_from(data)
+    at, unpack = BATCH_HEADER.size, COMMAND_HEADER.unpack_from
+    for _ in range(count):
+        kind, client, sequence, key_len, value_len = unpack(data, at)
+        at += COMMAND_HEADER.size + key_len + value_len
+        is_open = kind == OPEN
+        yield kind, (is_open, client, 0 if is_open else sequence), sequence

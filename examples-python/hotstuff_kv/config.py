@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration file: lines of `key = value`, comments after '#'. The same as of examples-c/kv."""
+"""The configuration file of examples-c/kv: lines of `key = value`, comments after '#'."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ KEYS = (
         "0",
         (0, 1 << 46),
     ),
-    Key(
-        "block_bytes_max", "one value for the whole chain", "262144", (BLOCK_BYTES_MIN, 64 << 20)
-    ),
+    Key("block_bytes_max", "one value for the whole chain", "262144", (BLOCK_BYTES_MIN, 64 << 20)),
     Key(
         "block_commands_max",
         "in blocks that this replica proposes",
@@ -86,9 +84,7 @@ KEYS = (
         "4096",
         (1, 2 * BLOCK_COMMANDS_MAX),
     ),
-    Key(
-        "pool_bytes_max", "and their keys and values", "16777216", (KEY_MAX + VALUE_MAX, 1 << 30)
-    ),
+    Key("pool_bytes_max", "and their keys and values", "16777216", (KEY_MAX + VALUE_MAX, 1 << 30)),
     Key(
         "commit_timeout_ms",
         "a command that waits longer is answered ERR timeout",
@@ -207,9 +203,7 @@ class _Reader:
             self._complain(key.name, f'expected {" or ".join(key.choices)}, got "{value}"')
         if key.range is not None and not _is_number(value, *key.range):
             low, high = key.range
-            self._complain(
-                key.name, f'expected a whole number from {low} to {high}, got "{value}"'
-            )
+            self._complain(key.name, f'expected a whole number from {low} to {high}, got "{value}"')
         self._config.texts[key.name] = value
 
     def _add_peer(self, key: str, value: str) -> None:
@@ -259,9 +253,7 @@ class _Reader:
             if key.name in self._seen:
                 continue
             if key.initial is None:
-                self._complain(
-                    key.name, f"missing at the end of the file; expected {key.meaning}"
-                )
+                self._complain(key.name, f"missing at the end of the file; expected {key.meaning}")
             self._config.texts[key.name] = key.initial
         if self._config.validator_count == 0:
             self._complain("validator", "missing at the end of the file; expected one line each")
@@ -270,8 +262,7 @@ class _Reader:
             self._line = self._seen.get(most, self._line)
             self._complain(
                 most,
-                f"expected at least view_timeout_ms, which is {first}, "
-                f'got "{self._config[most]}"',
+                f'expected at least view_timeout_ms, which is {first}, got "{self._config[most]}"',
             )
 
 

@@ -11,6 +11,7 @@ import enum
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .command import Command, Identity
 
@@ -43,8 +44,7 @@ class Item:
         return len(self.command.key) + len(self.command.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """What became of the commands of one identity."""
 
     identity: Identity

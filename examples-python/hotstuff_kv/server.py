@@ -5,8 +5,8 @@
                            |  ^
                     pool.submit  pool.take_done
 
-A connection moves whenever bytes arrive, bytes leave, or a command of its own is finished; advance()
-then does all that can be done now. Reads of one pass share one snapshot.
+A connection moves whenever bytes arrive, bytes leave, or a command of its own is finished;
+advance() then does all that can be done now. Reads of one pass share one snapshot.
 """
 
 from __future__ import annotations
@@ -526,8 +526,9 @@ class Server:
         none is missed."""
         known = []
         with self._replica.snapshot() as tree:
+            next_session = store.summary(tree).next_session
             for command in submitted:
-                judged = store.judge(tree, command)
+                judged = store.judge(tree, next_session, command)
                 verdict = _VERDICTS.get(judged.outcome)
                 if verdict is not None:
                     identity = command.identity

@@ -20,7 +20,7 @@ import hotstuff
 
 from . import command as commands
 from .command import Command
-from .digest import MODULUS, digest, digests
+from .digest import MODULUS, digest, total
 
 SESSIONS = 4096
 WINDOW = 16
@@ -149,15 +149,16 @@ class Judgement:
     made: int = 0
 
 
-def judge(tree: hotstuff.BlockTree, command: Command) -> Judgement:
-    """What would become of a command on this snapshot (APPLIED: it is new)."""
+def judge(tree: hotstuff.BlockTree, next_session: int, command: Command) -> Judgement:
+    """What would become of a command on this snapshot (APPLIED: it is new), whose summary names
+    `next_session`."""
     if command.kind == commands.OPEN:
         opened = _record(tree, _OPENED.pack(b"o", command.client), _TWO.size)
         if opened is None:
             return Judgement(Outcome.APPLIED)
         made, height = _TWO.unpack(opened)
         return Judgement(Outcome.DUPLICATE, height, made)
-    outcome = _judge_session(summary(tree).next_session, command.client)
+    outcome = _judge_session(next_session, command.client)
     if outcome is not Outcome.APPLIED:
         return Judgement(outcome)
     session = _record(tree, _SLOT.pack(b"s", command.client % SESSIONS), _SESSION_LEN)
@@ -330,13 +331,12 @@ class Execution:
                 updates.delete_state(key)
         for address, power in self._changes.items():
             updates.set_validator(address, power)
-        found = digests(gone + come)
-        total = self._summary
-        total.sum = (total.sum - sum(found[: len(gone)]) + sum(found[len(gone) :])) % MODULUS
-        total.data_blocks += 1
-        total.height = self._height
-        state_hash = total.hash()
-        slot = _SLOT.pack(b"h", total.data_blocks % HISTORY)
+        after = self._summary
+        after.sum = (after.sum + total(come) - total(gone)) % MODULUS
+        after.data_blocks += 1
+        after.height = self._height
+        state_hash = after.hash()
+        slot = _SLOT.pack(b"h", after.data_blocks % HISTORY)
         updates.set_state(slot, _HISTORY.pack(self._height, state_hash))
-        updates.set_state(SUMMARY_KEY, total.encode())
+        updates.set_state(SUMMARY_KEY, after.encode())
         return state_hash

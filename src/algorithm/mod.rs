@@ -197,6 +197,7 @@
 
 mod collect;
 mod evidence;
+mod leaders;
 mod propose;
 mod reconfigure;
 mod safety;
@@ -208,6 +209,7 @@ pub mod verify;
 mod view;
 mod vote;
 
+pub use leaders::Activity;
 pub use state::{Algorithm, Config, Limits, SyncConfig, VoteTo};
 pub use step::{
     CommittedHead, Dispatch, Durable, Effect, EpochRecord, Event, Input, Outbox, PendingBlock,

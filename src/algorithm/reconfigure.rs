@@ -9,6 +9,7 @@ use crate::types::{
 };
 
 use super::collect::{Timeouts, Votes};
+use super::leaders::{Activity, Leaders};
 use super::propose::Proposing;
 use super::safety;
 use super::step::{current, Then};
@@ -176,6 +177,8 @@ impl Algorithm {
         self.woken = ViewNumber(0);
         self.votes = Votes::default();
         self.timeouts = Timeouts::default();
+        let set = &current(&self.epochs).validator_set;
+        self.leaders = Leaders::new(Activity::new(set.len()), set, ViewNumber(0));
         self.proposing = Proposing::NotAsked;
         self.judging.forget_epoch();
         self.answered.clear();

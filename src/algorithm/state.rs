@@ -13,14 +13,15 @@ use crate::types::{
 };
 
 use super::collect::{Timeouts, Votes};
+use super::leaders::Leaders;
 use super::propose::Proposing;
 use super::step::{current, Output, Then};
 use super::sync::Sync;
 use super::tree::Tree;
 use super::vote::Judging;
 use super::{
-    CommittedHead, Durable, Effect, EpochRecord, Event, Input, Step, StoredProposal, To,
-    VotingRecord, Write,
+    CommittedHead, Durable, Effect, EpochRecord, Event, Input, PendingBlock, Step, StoredProposal,
+    To, VotingRecord, Write,
 };
 
 /// To whom votes go.
@@ -118,6 +119,8 @@ pub struct Algorithm {
     pub(super) highest_qc: QuorumCertificate,
     pub(super) highest_tc: Option<TimeoutCertificate>,
     pub(super) tree: Tree,
+    /// A function of the committed chain.
+    pub(super) leaders: Leaders,
     /// Never empty; the last one is of the current epoch.
     pub(super) epochs: Vec<EpochRecord>,
     /// Of which evidence is kept.
@@ -161,15 +164,19 @@ impl Algorithm {
             highest_tc,
             committed,
             pending,
+            activity,
             epochs,
             offences,
         } = durable;
+        let set = &current(&epochs).validator_set;
+        let committed_view = committed.view_in(epoch);
         let mut algorithm = Algorithm {
             now,
             record: voting_record,
             highest_qc,
             highest_tc,
             tree: Tree::new(committed, pending),
+            leaders: Leaders::new(activity, set, committed_view),
             epochs,
             offences,
             epoch,
@@ -290,6 +297,7 @@ impl Algorithm {
             highest_tc: self.highest_tc.clone(),
             committed: self.tree.head(),
             pending: self.tree.pending(),
+            activity: self.leaders.activity().clone(),
             epochs: self.epochs.clone(),
             offences: self.offences.clone(),
         }
@@ -422,13 +430,16 @@ impl Algorithm {
     /// Commits a pending block with all its ancestors, in height order.
     pub(super) fn commit(&mut self, block: BlockHash) {
         let (committed, dropped) = self.tree.commit(block);
-        for CommittedHead { hash, height, rank } in committed {
+        for PendingBlock { hash, header, .. } in committed {
+            let (rank, height) = (header.rank(), header.height);
             self.writes.push(Write::CommitBlock { hash, height });
             self.events.push(Event::Committed {
                 rank,
                 height,
                 block: hash,
             });
+            let set = &current(&self.epochs).validator_set;
+            self.leaders.commit(set, &header);
         }
         self.writes
             .extend(dropped.into_iter().map(|hash| Write::DropBlock { hash }));
@@ -494,12 +505,6 @@ impl Algorithm {
 
     pub(super) fn leader(&self) -> ValidatorAddress {
         self.leader_of(self.view)
-    }
-
-    pub(super) fn leader_of(&self, view: ViewNumber) -> ValidatorAddress {
-        self.config
-            .pacemaker
-            .view_leader(self.validator_set(), view)
     }
 
     pub(super) fn is_leader(&self) -> bool {

@@ -25,6 +25,7 @@ use crate::types::{
     VoteStatement,
 };
 
+use super::leaders::Activity;
 use super::verify::Verified;
 use super::Algorithm;
 
@@ -587,6 +588,8 @@ pub struct Durable {
     pub committed: CommittedHead,
     /// Valid blocks above the committed chain, each after its parent.
     pub pending: Vec<PendingBlock>,
+    /// Of the committed blocks of the last epoch.
+    pub activity: Activity,
     /// The last epochs, oldest first, up to [`EPOCHS_KEPT`]; the last one is the current one.
     pub epochs: Vec<EpochRecord>,
     /// Of which evidence is kept, up to `EVIDENCE_MAX`; the evidence itself stays on disk.
@@ -606,6 +609,7 @@ impl Durable {
                 rank: Rank::default(),
             },
             pending: Vec::new(),
+            activity: Activity::new(validator_set.len()),
             epochs: vec![EpochRecord::first(validator_set)],
             offences: BTreeSet::new(),
         }
@@ -644,6 +648,16 @@ pub struct CommittedHead {
     pub height: BlockHeight,
     /// Where it was proposed; (0, 0) for the genesis.
     pub rank: Rank,
+}
+
+impl CommittedHead {
+    /// The view it was proposed in; 0 if that was in another epoch than `epoch`.
+    pub fn view_in(&self, epoch: Epoch) -> ViewNumber {
+        match self.rank.epoch == epoch {
+            true => self.rank.view,
+            false => ViewNumber(0),
+        }
+    }
 }
 
 /// A valid block that is not committed, without its data.

@@ -109,18 +109,13 @@ impl Tree {
 
     /// Commits `hash` and its ancestors. What was committed, lowest first, and what conflicts with
     /// it and is forgotten.
-    pub(super) fn commit(&mut self, hash: BlockHash) -> (Vec<CommittedHead>, Vec<BlockHash>) {
+    pub(super) fn commit(&mut self, hash: BlockHash) -> (Vec<PendingBlock>, Vec<BlockHash>) {
         let mut path = Vec::new();
         let mut cursor = hash;
         while let Some(block) = self.pending.remove(&cursor) {
             self.bytes -= block.data_bytes;
-            let header = &block.header;
-            path.push(CommittedHead {
-                hash: cursor,
-                height: header.height,
-                rank: header.rank(),
-            });
-            cursor = header.parent();
+            cursor = block.header.parent();
+            path.push(block);
         }
         // agreement: every pending block descends from the head, so every path ends there.
         assert_eq!(
@@ -128,7 +123,12 @@ impl Tree {
             "a committed block extends the committed chain"
         );
         path.reverse();
-        self.head = *path.last().expect("the committed block was pending");
+        let last = path.last().expect("the committed block was pending");
+        self.head = CommittedHead {
+            hash: last.hash,
+            height: last.header.height,
+            rank: last.header.rank(),
+        };
         let kept = self.descendants(self.head.hash);
         let dropped = self.retain(|hash| kept.contains(hash));
         (path, dropped)

@@ -36,18 +36,16 @@ impl Algorithm {
     }
 
     fn pacemaker_wait(&self) -> Duration {
-        let committed = self.tree.head().rank;
-        let commit_view = if committed.epoch == self.epoch {
-            committed.view
-        } else {
-            ViewNumber(0)
-        };
         self.config.pacemaker.wait_timeout(
             self.validator_set(),
             self.highest_qc.rank().view,
-            commit_view,
+            self.committed_view(),
             self.view,
         )
+    }
+
+    pub(super) fn committed_view(&self) -> ViewNumber {
+        self.tree.head().view_in(self.epoch)
     }
 
     /// The wait of a view that follows a certificate and a commit.

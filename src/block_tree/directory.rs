@@ -30,11 +30,51 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// network file systems, and would let one process in twice.
 static OPEN: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 
+/// That this process has a directory open: LMDB may have no file open twice in one process.
+#[derive(Debug)]
+pub(super) struct Presence {
+    id: (u64, u64),
+}
+
+impl Presence {
+    /// For `directory`, which exists.
+    pub fn register(directory: &Path) -> Result<Presence, StorageError> {
+        let metadata = fs::metadata(directory)
+            .map_err(|error| StorageError::io(directory, "reading the directory", error))?;
+        let id = (metadata.dev(), metadata.ino());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.insert(id) {
+            return Ok(Presence { id });
+        }
+        Err(StorageError::Locked {
+            path: directory.to_owned(),
+            pid: Some(std::process::id()),
+        })
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        OPEN.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
+/// How a directory is held open.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// Nobody else has it.
+    Writing(#[allow(dead_code)] Lock),
+    /// A replica may have it, in another process.
+    Reading(#[allow(dead_code)] Presence),
+}
+
 /// Keeps everyone else out of a directory.
 #[derive(Debug)]
 pub(super) struct Lock {
-    id: (u64, u64),
     file: File,
+    _presence: Presence, // goes last
 }
 
 impl Lock {
@@ -50,16 +90,11 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        let id = (metadata.dev(), metadata.ino());
         let locked = |pid| StorageError::Locked {
             path: directory.to_owned(),
             pid,
         };
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.contains(&id) {
-            return Err(locked(Some(std::process::id())));
-        }
+        let presence = Presence::register(directory)?;
         // SAFETY: flock takes a descriptor, which `file` keeps open during the call, and a flag.
         let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
         if result != 0 {
@@ -73,8 +108,10 @@ impl Lock {
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
-        open.insert(id);
-        Ok(Lock { id, file })
+        Ok(Lock {
+            file,
+            _presence: presence,
+        })
     }
 }
 
@@ -83,9 +120,6 @@ impl Drop for Lock {
         // Closing the file would not do while a child that the host is just starting has it, too.
         // SAFETY: flock takes a descriptor, which `file` keeps open during the call, and a flag.
         unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
-        OPEN.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
     }
 }
 
@@ -171,6 +205,28 @@ pub(super) fn survey(directory: &Path) -> Result<Survey, StorageError> {
             .map_err(|error| StorageError::io(&data, "removing an unfinished file", error))?,
     }
     Ok(Survey::New)
+}
+
+/// Tries that a data file gets to be as long as its meta pages say: a replica that is writing may
+/// change both while they are compared.
+const LOOKS_MAX: usize = 10;
+
+/// That a complete block tree lies in `directory`, which a replica may be writing.
+pub(super) fn check_whole(directory: &Path) -> Result<(), StorageError> {
+    let data = directory.join(DATA_FILE);
+    let mut seen = inspect(&data);
+    for _ in 1..LOOKS_MAX {
+        if !matches!(seen, Err(StorageError::Damaged { .. })) {
+            break;
+        }
+        seen = inspect(&data);
+    }
+    match seen? {
+        DataFile::Whole { .. } if exists(directory, CHAIN_FILE)? => Ok(()),
+        _ => Err(StorageError::NotFound {
+            path: directory.to_owned(),
+        }),
+    }
 }
 
 fn foreign_is_damaged(error: StorageError) -> StorageError {

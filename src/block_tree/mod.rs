@@ -24,6 +24,7 @@ mod error;
 mod hashes;
 mod open;
 mod proofs;
+mod read_only;
 mod schema;
 mod snapshot;
 mod tables;
@@ -121,7 +122,7 @@ struct Shared {
     map_bytes: u64,
     durability: Durability,
     data_file: File,
-    _lock: directory::Lock,
+    _hold: directory::Hold,
 }
 
 impl std::fmt::Debug for Shared {
@@ -153,7 +154,8 @@ impl BlockTree {
     }
 }
 
-/// Takes snapshots, on any thread.
+/// Takes snapshots, on any thread. Of a replica's own block tree, or of one that was opened only to
+/// be read.
 #[derive(Clone, Debug)]
 pub struct BlockTreeReader {
     shared: Arc<Shared>,

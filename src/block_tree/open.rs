@@ -14,13 +14,14 @@ use lmdb::{
     Transaction, WriteFlags,
 };
 
-use crate::algorithm::{CommittedHead, Durable, EpochRecord, PendingBlock, VotingRecord};
+use crate::algorithm::{Activity, CommittedHead, Durable, EpochRecord, PendingBlock, VotingRecord};
 use crate::types::limits::STATE_KEY_BYTES_MAX;
 use crate::types::{
     BlockHeight, Genesis, GenesisHash, QuorumCertificate, Rank, TimeoutCertificate,
 };
 
-use super::directory::{self, Lock, Survey};
+use super::directory::{self, Hold, Lock, Survey};
+use super::read_only::forget_the_dead;
 use super::schema::*;
 use super::tables::{epoch_name, Reads, Tables};
 use super::{BlockTree, Durability, OnDisk, OpenOptions, Shared, StorageError, SNAPSHOTS_MAX};
@@ -111,7 +112,7 @@ fn connect(
         // interrupted creation could then not be told from somebody else's file.
         env.sync(true).map_err(fail)?;
     }
-    let tables = open_tables(&env, &path, fail)?;
+    let tables = open_tables(&env, &path, true, fail)?;
     let data_file = fs::OpenOptions::new()
         .write(true)
         .open(&path)
@@ -124,7 +125,7 @@ fn connect(
         map_bytes,
         durability,
         data_file,
-        _lock: lock,
+        _hold: Hold::Writing(lock),
     })
 }
 
@@ -144,8 +145,8 @@ fn map(
     };
     let size = usize::try_from(map_bytes)
         .map_err(|_| unavailable(io::Error::from(io::ErrorKind::OutOfMemory)))?;
-    // LMDB clears the table of readers for whoever opens the directory first, and the lock makes
-    // that this process: what a killed process was reading holds no pages.
+    // LMDB clears the table of readers for whoever opens the directory first; beside a process that
+    // only reads, the dead are cleared below: what a killed process was reading holds no pages.
     //
     // NO_TLS: snapshots move between threads. Read-ahead stays on: what is read cold is mostly the
     // data of blocks, which is long. NO_SYNC leaves the order of writes to the system and so keeps
@@ -162,23 +163,32 @@ fn map(
         .set_max_readers(SNAPSHOTS_MAX)
         .set_max_dbs(TABLES.len() as u32)
         .open_with_permissions(data_dir, 0o600);
-    result.map_err(|error| match error {
+    let env = result.map_err(|error| match error {
         lmdb::Error::Other(libc::ENOMEM) => unavailable(io::Error::from_raw_os_error(libc::ENOMEM)),
         error => StorageError::lmdb(path, map_bytes, "opening the database", error),
-    })
+    })?;
+    forget_the_dead(&env);
+    Ok(env)
 }
 
-/// Opens the tables. Those that are missing are made, if the file holds nothing else.
-fn open_tables(
+/// Opens the tables. A writer makes those that are missing, if the file holds nothing else.
+pub(super) fn open_tables(
     env: &Environment,
     path: &Path,
+    is_writer: bool,
     fail: impl Fn(lmdb::Error) -> StorageError,
 ) -> Result<Tables, StorageError> {
     let main = env.open_db(None).map_err(&fail)?;
     refuse_foreign(env, main, path, &fail)?;
     let open = |name| match env.open_db(Some(name)) {
-        Err(lmdb::Error::NotFound) => env.create_db(Some(name), DatabaseFlags::empty()),
+        Err(lmdb::Error::NotFound) if is_writer => {
+            env.create_db(Some(name), DatabaseFlags::empty())
+        }
         result => result,
+    };
+    let evidence = match open(EVIDENCE) {
+        Err(lmdb::Error::NotFound) => None,
+        result => Some(result.map_err(&fail)?),
     };
     Ok(Tables {
         main,
@@ -186,7 +196,7 @@ fn open_tables(
         hashes: open(HASHES).map_err(&fail)?,
         state: open(STATE).map_err(&fail)?,
         sets: open(SETS).map_err(&fail)?,
-        evidence: open(EVIDENCE).map_err(&fail)?,
+        evidence,
     })
 }
 
@@ -335,13 +345,15 @@ fn recover(shared: Shared) -> Result<(BlockTree, Durable), StorageError> {
         });
     }
     let head = reads.head()?;
+    let epochs = epochs(&reads, &head)?;
     let durable = Durable {
         voting_record: voting.record.clone(),
         highest_qc: highest_qc.certificate,
         highest_tc: highest_tc.map(|tc| tc.certificate),
         committed: head,
         pending: pending(&reads, &shared.genesis, &head)?,
-        epochs: epochs(&reads, &head)?,
+        activity: activity(&reads, &head, epochs.last().expect("checked"))?,
+        epochs,
         offences: reads.offences()?,
     };
     txn.abort();
@@ -385,7 +397,7 @@ fn check_meta(shared: &Shared) -> Result<(), StorageError> {
 }
 
 /// The voting record, if its copies leave no doubt about it.
-fn voting_record(
+pub(super) fn voting_record(
     reads: &Reads<'_, RoTransaction<'_>>,
     path: &Path,
     warnings: &mut Vec<String>,
@@ -446,6 +458,35 @@ fn epochs(
         let why = "the committed chain ends in it, and the records of the epochs elsewhere";
         Err(StorageError::corrupt(epoch_name(current), why))
     }
+}
+
+/// Who signs, by the last committed blocks of the epoch.
+fn activity(
+    reads: &Reads<'_, RoTransaction<'_>>,
+    head: &CommittedHead,
+    current: &EpochRecord,
+) -> Result<Activity, StorageError> {
+    let mut activity = Activity::new(current.validator_set.len());
+    let first = activity.begins_at(head.view_in(current.epoch));
+    let mut headers = Vec::new();
+    let mut height = head.height;
+    while height.0 > 0 {
+        let Some(found) = reads.committed_at(height)? else {
+            let name = format!("committed block at height {}", height.0);
+            return Err(StorageError::corrupt(name, "it is missing"));
+        };
+        let header = found.record()?.header;
+        if header.epoch != current.epoch || header.view < first {
+            break;
+        }
+        headers.push(header);
+        height = height.previous();
+    }
+    headers
+        .iter()
+        .rev()
+        .for_each(|header| activity.commit(header));
+    Ok(activity)
 }
 
 /// The blocks above the committed chain, each after its parent: the order of their keys.

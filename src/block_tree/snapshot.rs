@@ -288,7 +288,11 @@ impl Snapshot {
         self.read(|reads| reads.evidence_at(index))
     }
 
-    fn read<'a, T>(
+    pub(super) fn shared(&self) -> &Shared {
+        &self.read.shared
+    }
+
+    pub(super) fn read<'a, T>(
         &'a self,
         read: impl FnOnce(Reads<'a, RoTransaction<'static>>) -> Result<T, StorageError>,
     ) -> Result<T, ReadError> {

@@ -19,7 +19,8 @@ pub(super) struct Tables {
     pub hashes: Database,
     pub state: Database,
     pub sets: Database,
-    pub evidence: Database,
+    /// None where nobody may write, and the file is older than this table.
+    pub evidence: Option<Database>,
 }
 
 /// A header's record where it lies in the map.
@@ -193,7 +194,9 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
 
     /// Of which evidence is kept.
     pub fn offences(&self) -> Read<BTreeSet<Offence>> {
-        let evidence = self.shared.tables.evidence;
+        let Some(evidence) = self.shared.tables.evidence else {
+            return Ok(BTreeSet::new());
+        };
         let cursor = self.txn.open_ro_cursor(evidence);
         let mut cursor = cursor.map_err(|error| self.fail(error))?;
         let offence = |item: Result<(&[u8], &[u8]), lmdb::Error>| {
@@ -205,7 +208,9 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
 
     /// The piece of evidence with this number, in the order of epochs.
     pub fn evidence_at(&self, index: usize) -> Read<Option<Evidence>> {
-        let evidence = self.shared.tables.evidence;
+        let Some(evidence) = self.shared.tables.evidence else {
+            return Ok(None);
+        };
         let cursor = self.txn.open_ro_cursor(evidence);
         let mut cursor = cursor.map_err(|error| self.fail(error))?;
         let Some(item) = cursor.iter_start().nth(index) else {

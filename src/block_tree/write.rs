@@ -277,7 +277,7 @@ impl<'a> Step<'a> {
         let key = offence_key(&evidence.offence());
         let bytes = evidence.encode();
         self.growth.put(bytes.len());
-        let table = self.shared.tables.evidence;
+        let table = self.shared.tables.evidence.expect("a writer has made it");
         let flags = WriteFlags::NO_OVERWRITE;
         self.txn
             .put(table, &key, &bytes, flags)

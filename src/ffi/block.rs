@@ -69,7 +69,7 @@ impl NamedBlock {
         }
     }
 
-    fn block(&self) -> &Block {
+    pub(super) fn block(&self) -> &Block {
         match &self.block {
             Held::Owned(block) => block,
             // SAFETY: `lent` was promised that the block outlives `self`.

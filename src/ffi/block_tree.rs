@@ -44,7 +44,7 @@ pub(super) struct Tree {
     lent: Option<Lent>,
 }
 
-enum Source {
+pub(super) enum Source {
     Owned(Box<Snapshot>),
     Lent(Lent),
     Ended,
@@ -52,7 +52,7 @@ enum Source {
 
 /// Of a request: there until [`Tree::end`].
 #[derive(Clone, Copy)]
-struct Lent(NonNull<dyn BlockTreeSnapshot>);
+pub(super) struct Lent(NonNull<dyn BlockTreeSnapshot>);
 
 // SAFETY: a snapshot may be used on any thread, one at a time; a lent one too, while its callback
 // runs: by the header's rules it is the host that passes it on. Both are behind the mutex.
@@ -99,7 +99,7 @@ impl Tree {
         }
     }
 
-    fn source(&self) -> &Arc<Mutex<Source>> {
+    pub(super) fn source(&self) -> &Arc<Mutex<Source>> {
         self.source.get_or_init(|| {
             let source = self.lent.map_or(Source::Ended, Source::Lent);
             Arc::new(Mutex::new(source))

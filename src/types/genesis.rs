@@ -19,10 +19,21 @@ pub enum CommitRule {
     TwoChain,
 }
 
+/// Who leads. Fixed in the genesis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaderRule {
+    /// All validators in turn.
+    #[default]
+    RoundRobin,
+    /// Those in turn who have signed lately (after Carousel, FC 2022): a dead one costs no time.
+    Active,
+}
+
 /// Settings that belong to the chain, not to a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainParameters {
     pub commit_rule: CommitRule,
+    pub leader_rule: LeaderRule,
     /// How long the leader of an idle view waits for work, in milliseconds.
     pub max_idle_ms: u32,
     /// The most data that a block may carry, in bytes; at most [`BLOCK_DATA_BYTES_MAX`].
@@ -33,6 +44,7 @@ impl Default for ChainParameters {
     fn default() -> Self {
         ChainParameters {
             commit_rule: CommitRule::default(),
+            leader_rule: LeaderRule::default(),
             max_idle_ms: 5_000,
             block_data_bytes_max: 1 << 20,
         }

@@ -16,7 +16,7 @@ mod validator_set;
 
 pub use block::{Block, BlockHeader, Data};
 pub use crypto::{KeyError, KeyPair, Signature};
-pub use genesis::{ChainParameters, CommitRule, Genesis};
+pub use genesis::{ChainParameters, CommitRule, Genesis, LeaderRule};
 pub use numbers::*;
 pub use quorum_certificate::{Phase, QuorumCertificate, VoteStatement};
 pub use statement::{Statement, WakeStatement};

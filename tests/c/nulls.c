@@ -50,6 +50,7 @@ enum {
     way_of_hotstuff_evidence_info = FILLED,
     way_of_hotstuff_replica_info = FILLED,
     way_of_hotstuff_metrics = FILLED,
+    way_of_hotstuff_voting_record = FILLED,
 };
 
 static hotstuff_status use_hotstuff_app_callbacks(hotstuff_app_callbacks *it)
@@ -124,6 +125,11 @@ static hotstuff_status use_hotstuff_replica_info(hotstuff_replica_info *it)
 static hotstuff_status use_hotstuff_metrics(hotstuff_metrics *it)
 {
     return hotstuff_replica_metrics(some_replica, it);
+}
+
+static hotstuff_status use_hotstuff_voting_record(hotstuff_voting_record *it)
+{
+    return hotstuff_block_tree_voting_record(some_block_tree, it);
 }
 
 /* A struct of a newer header has members behind those that the library knows: 64 bytes here. */

@@ -14,7 +14,7 @@ const (
 	clients       = 12
 	slots         = 4    // keys in use at a time
 	callsMax      = 1500 // of one key, before another takes its slot
-	attemptWithin = 3 * time.Second
+	attemptWithin = time.Second
 	avoidFor      = 2 * time.Second
 	giveUpChance  = 0.2 // after a failed attempt
 )

@@ -148,14 +148,18 @@ func (c *cluster) commitsAt(m *member, isDown bool, nonce int64) error {
 	}
 }
 
-// catchesUp: the member commits what another one has committed by now.
+// catchesUp: the member commits all that any other one has committed by now.
 func (c *cluster) catchesUp(m *member) error {
-	target, err := c.members[(m.number+1)%members].status()
-	if err != nil {
-		return err
+	target := uint64(0)
+	for _, other := range c.members {
+		if s, err := other.status(); other != m && err != nil {
+			return fmt.Errorf("member %d (%s): %w", other.number, other.name, err)
+		} else {
+			target = max(target, s.height)
+		}
 	}
-	took, err := m.await(fmt.Sprintf("caught up to height %d", target.height),
-		func(s status) bool { return s.height >= target.height }, caughtUpWithin)
+	took, err := m.await(fmt.Sprintf("caught up to height %d", target),
+		func(s status) bool { return s.height >= target }, caughtUpWithin)
 	c.caughtUp = max(c.caughtUp, took)
 	return err
 }

@@ -48,7 +48,7 @@ func parse() (*options, error) {
 	flag.Func("member", "NAME=COMMAND, run as COMMAND run CONFIG; five times", o.addMember)
 	flag.Parse()
 	if len(o.members) != members || flag.NArg() > 0 {
-		return nil, fmt.Errorf("expected -member %d times, and flags only; -help lists them", members)
+		return nil, fmt.Errorf("expected -member %d times; -help says more", members)
 	}
 	if seconds < 1 {
 		return nil, errors.New("-seconds: expected at least 1")

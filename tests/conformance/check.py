@@ -152,7 +152,8 @@ def genesis(g):
         key = g.text(1, 20)
         state[key] = g.text(0, 20)
     pairs = b"".join(blob(key) + blob(value) for key, value in sorted(state.items()))
-    return begin + leb(len(state)) + pairs + leb(g.below(2)) + u32(g) + number(g)
+    rules = leb(g.below(2)) + leb(g.below(2))
+    return begin + leb(len(state)) + pairs + rules + u32(g) + number(g)
 
 
 state_update = one_of(

@@ -252,6 +252,10 @@ impl Generator {
                 0 => CommitRule::ThreeChain,
                 _ => CommitRule::TwoChain,
             },
+            leader_rule: match self.below(2) {
+                0 => LeaderRule::RoundRobin,
+                _ => LeaderRule::Active,
+            },
             max_idle_ms: self.number() as u32,
             block_data_bytes_max: self.number(),
         };

@@ -162,16 +162,18 @@ pub struct Fixture {
 pub struct Setup {
     pub me: usize,
     pub commit_rule: CommitRule,
+    pub leader_rule: LeaderRule,
     pub vote_to: VoteTo,
     pub limits: Limits,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        let (commit_rule, vote_to, limits) = Default::default();
+        let (commit_rule, leader_rule, vote_to, limits) = Default::default();
         Setup {
             me: 0,
             commit_rule,
+            leader_rule,
             vote_to,
             limits,
         }
@@ -202,6 +204,7 @@ impl Fixture {
         let validator_set = ValidatorSet::new(members).expect("four validators");
         let parameters = ChainParameters {
             commit_rule: setup.commit_rule,
+            leader_rule: setup.leader_rule,
             ..Default::default()
         };
         let genesis = Genesis {

@@ -1,5 +1,6 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
+mod active;
 mod epochs;
 mod evidence;
 mod fixture;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write, EPOCHS_KEPT,
+    Activity, CommittedHead, Durable, EpochRecord, PendingBlock, Persist, VotingRecord, Write,
+    EPOCHS_KEPT,
 };
 use hotstuff::evidence::{Evidence, Offence};
 use hotstuff::types::{
     Block, BlockHash, BlockHeight, GenesisHash, QuorumCertificate, Rank, StateUpdate, StateUpdates,
-    TimeoutCertificate, ValidatorSet,
+    TimeoutCertificate, ValidatorSet, ViewNumber,
 };
 
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -245,9 +246,29 @@ impl SimDisk {
                 rank,
             },
             pending: self.pending.iter().map(pending).collect(),
+            activity: self.activity(),
             epochs: self.epochs[self.epochs.len().saturating_sub(EPOCHS_KEPT)..].to_vec(),
             offences: self.evidence.keys().copied().collect(),
         }
+    }
+
+    fn activity(&self) -> Activity {
+        let EpochRecord {
+            epoch,
+            validator_set,
+            ..
+        } = self.epoch();
+        let mut activity = Activity::new(validator_set.len());
+        let headers = self.chain[1..].iter().rev();
+        let headers = headers.map(|hash| &self.blocks[hash].block.header);
+        let of_epoch: Vec<_> = headers
+            .take_while(|header| header.epoch == *epoch)
+            .collect();
+        let last = of_epoch.first().map_or(ViewNumber(0), |last| last.view);
+        let first = activity.begins_at(last);
+        let recent = of_epoch.iter().rev().filter(|header| header.view >= first);
+        recent.for_each(|header| activity.commit(header));
+        activity
     }
 
     pub fn head(&self) -> BlockHash {

@@ -714,7 +714,6 @@ fn sorted(mut durable: Durable) -> Durable {
 mod tests {
     //! Forged histories: each rule fires.
 
-    use hotstuff::algorithm::{CommittedHead, VotingRecord};
     use hotstuff::evidence::{Contradiction, Signed};
     use hotstuff::types::*;
 
@@ -1304,21 +1303,12 @@ mod tests {
     #[test]
     fn memory_ahead_of_the_disk() {
         let mut checker = checker();
-        let genesis = QuorumCertificate::genesis(GENESIS);
-        let hash = GENESIS.as_block_hash();
-        let disk = Durable {
-            voting_record: VotingRecord::default(),
-            highest_qc: genesis,
-            highest_tc: None,
-            committed: CommittedHead {
-                hash,
-                height: BlockHeight(0),
-                rank: Rank::default(),
-            },
-            pending: vec![],
-            epochs: vec![],
-            offences: Default::default(),
+        let member = |byte| Validator {
+            address: ValidatorAddress([byte; 32]),
+            power: 1,
         };
+        let set = ValidatorSet::new([1].map(member)).expect("a set");
+        let disk = Durable::new(GENESIS, set);
         checker.remembers(0, disk.clone(), disk.clone());
         let mut memory = disk.clone();
         memory.voting_record.timed_out = Some((Epoch(0), ViewNumber(1)));

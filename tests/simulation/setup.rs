@@ -1,6 +1,6 @@
 //! What a case is made of. A seed determines a whole random setup; directed tests spell theirs out.
 
-use hotstuff::types::CommitRule;
+use hotstuff::types::{CommitRule, LeaderRule};
 
 use crate::actors::Behaviour;
 use crate::app::Habits;
@@ -34,6 +34,9 @@ const SMALL_LIMITS: bool = true;
 /// The first seed whose case may change its validators.
 pub const CHANGES_FROM: u64 = 1 << 40;
 
+/// The first seed whose case may have its leaders chosen among those who sign.
+pub const LEADERS_FROM: u64 = 1 << 52;
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub seed: u64,
@@ -46,6 +49,7 @@ pub struct Setup {
     /// Updates of the validator set, in order.
     pub changes: Vec<Change>,
     pub commit_rule: CommitRule,
+    pub leader_rule: LeaderRule,
     pub vote_to: VoteTo,
     pub base_ms: u32,
     pub max_ms: u32,
@@ -91,6 +95,7 @@ impl Setup {
             spares: 0,
             changes: vec![],
             commit_rule,
+            leader_rule: LeaderRule::RoundRobin,
             vote_to,
             base_ms,
             max_ms: base_ms * 32,
@@ -115,10 +120,13 @@ impl Setup {
         }
     }
 
-    /// The case that `seed` stands for. Below [`CHANGES_FROM`] the set never changes: seeds from
-    /// before there were changes keep their cases.
+    /// The case that `seed` stands for. Below [`CHANGES_FROM`] the set never changes, and below
+    /// [`LEADERS_FROM`] all lead: seeds from before there was a choice keep their cases.
     pub fn random(seed: u64) -> Setup {
-        let setup = Setup::unchanging(seed);
+        let mut setup = Setup::unchanging(seed);
+        if seed >= LEADERS_FROM && seed % 4 < 2 {
+            setup.leader_rule = LeaderRule::Active;
+        }
         if seed < CHANGES_FROM || seed % 2 == 1 {
             return setup;
         }

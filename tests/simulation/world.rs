@@ -158,6 +158,7 @@ impl World {
         let validator_set = ValidatorSet::new(members).expect("setups have valid powers");
         let parameters = ChainParameters {
             commit_rule: setup.commit_rule,
+            leader_rule: setup.leader_rule,
             max_idle_ms: setup.max_idle_ms,
             block_data_bytes_max: 4_096,
         };

@@ -10,5 +10,6 @@ mod limits;
 mod model;
 mod opening;
 mod raw;
+mod read_only;
 mod speed;
 mod voting_record;

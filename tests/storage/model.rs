@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use hotstuff::algorithm::{
-    CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, Write, EPOCHS_KEPT,
+    Activity, CommittedHead, Durable, EpochRecord, PendingBlock, Persist, StoredProposal, Write,
+    EPOCHS_KEPT,
 };
 use hotstuff::app::BlockTreeSnapshot;
 use hotstuff::block_tree::{BlockTree, BlockTreeReader, OpenOptions, StorageError, Unwritten};
@@ -119,6 +120,7 @@ impl Model {
                     height: *height,
                     rank,
                 };
+                durable.activity.commit(&made.block.header);
                 durable.pending.retain(|pending| pending.hash != *hash);
                 self.chain.push(*hash);
             }
@@ -130,6 +132,7 @@ impl Model {
                 self.epochs.push(record.clone());
                 let oldest = self.epochs.len().saturating_sub(EPOCHS_KEPT);
                 durable.epochs = self.epochs[oldest..].to_vec();
+                durable.activity = Activity::new(record.validator_set.len());
             }
             Write::KeepEvidence(found) => {
                 durable.offences.insert(found.offence());

@@ -65,6 +65,7 @@ impl Chain {
             commit_rule,
             max_idle_ms: 0,
             block_data_bytes_max: 4_096,
+            ..ChainParameters::default()
         };
         let genesis = Genesis {
             chain_id: ChainId(validators as u64),

@@ -2,8 +2,10 @@
 
 mod oracles;
 
+use std::collections::BTreeSet;
+
 use hotstuff::algorithm::VoteTo;
-use hotstuff::types::CommitRule;
+use hotstuff::types::{CommitRule, LeaderRule};
 
 use crate::actors::Behaviour;
 use crate::case::{expect_good, guarded, heal_and_progress, outcome, Outcome};
@@ -136,6 +138,35 @@ fn one_of_four_crashed() {
         run_to_view(world, crashed_in + 44);
         expect_a_commit_in_each_rotation(world, crashed_in + 4);
         assert!(world.counts.of(Kind::Dead) == 1);
+    });
+}
+
+/// By [`LeaderRule::Active`] the dead one soon leads no more: after three terms of eight views every
+/// view has a block that is committed, but in the terms in which all lead.
+#[test]
+fn a_dead_one_leads_no_more() {
+    let setup = |seed, rule, vote_to| {
+        let mut setup = four(seed, rule, vote_to);
+        setup.leader_rule = LeaderRule::Active;
+        let replica = Rng::new(seed).index(4);
+        setup.faults = vec![(0, Fault::Die { replica })];
+        setup
+    };
+    for_all(25, setup, |world| {
+        run_to_view(world, 20 * 8 + 8);
+        let replica = world.survivors().next().expect("three live");
+        let committed = world.commits.iter().filter(|c| c.replica == replica);
+        let views: BTreeSet<u64> = committed.map(|c| c.view).collect();
+        let led_by_the_living = (3 * 8..16 * 8).chain(17 * 8..20 * 8);
+        let lost: Vec<u64> = led_by_the_living
+            .filter(|view| !views.contains(view))
+            .collect();
+        if !lost.is_empty() {
+            let text = format!("no block of the views {lost:?} is committed");
+            world
+                .checker
+                .broken("who-does-not-sign-leads-no-more", text);
+        }
     });
 }
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 from ._abi import ABI_VERSION
 from ._library import LibraryError, fast, library_path
 from .app import App, ProposeBlockRequest, Updates, ValidateBlockRequest
-from .block_tree import BlockTree
+from .block_tree import BlockTree, Signed, VotingRecord
 from .config import CommitRule, Config, Durability, VoteTo
+from .control import Pacemaker, Signer
 from .errors import (
     BadSignature,
     CallbackFailed,
@@ -47,6 +48,7 @@ from .events import Event, EventKind
 from .evidence import EvidenceInfo, EvidenceKind, read_evidence, verify_evidence
 from .logger import log_to_logging, stop_logging
 from .network import BroadcastNetwork, Network, OpenNetwork, PullNetwork, TcpNetwork
+from .proofs import Phase, QcInfo, verify_commit_proof, verify_epoch_proof, verify_qc
 from .replica import Metrics, Replica, ReplicaInfo
 from .values import Address, Block, Hash, KeyPair, ValidatorSet
 
@@ -86,11 +88,16 @@ __all__ = [
     "NoQuorum",
     "NotFound",
     "OpenNetwork",
+    "Pacemaker",
+    "Phase",
     "ProposeBlockRequest",
     "PullNetwork",
+    "QcInfo",
     "Reentrant",
     "Replica",
     "ReplicaInfo",
+    "Signed",
+    "Signer",
     "StorageFailed",
     "TcpNetwork",
     "Timeout",
@@ -100,11 +107,15 @@ __all__ = [
     "ValidateBlockRequest",
     "ValidatorSet",
     "VoteTo",
+    "VotingRecord",
     "WouldBlock",
     "WrongState",
     "library_path",
     "log_to_logging",
     "read_evidence",
     "stop_logging",
+    "verify_commit_proof",
+    "verify_epoch_proof",
     "verify_evidence",
+    "verify_qc",
 ]

@@ -55,6 +55,7 @@ FEATURE_TCP = 1
 HASH_LEN = 32
 VALIDATOR_ADDRESS_LEN = 32
 SECRET_SEED_LEN = 32
+SIGNATURE_LEN = 64
 NO_TIMEOUT = 4294967295
 COMMIT_RULE_THREE_CHAIN = 0
 COMMIT_RULE_TWO_CHAIN = 1
@@ -85,6 +86,10 @@ EVENT_BLOCK_REFUSED = 16
 EVENT_TOO_MANY_PENDING = 17
 EVENT_WARNING = 18
 EVENT_TWIN_SEEN = 19
+PHASE_GENERIC = 0
+PHASE_PREPARE = 1
+PHASE_PRECOMMIT = 2
+PHASE_COMMIT = 3
 EVIDENCE_DOUBLE_VOTE = 1
 EVIDENCE_DOUBLE_PROPOSAL = 2
 EVIDENCE_LYING_TIMEOUT = 3
@@ -113,9 +118,34 @@ class hotstuff_hash(Structure):
     ]
 
 
+class hotstuff_signature(Structure):
+    _fields_ = [
+        ("bytes", c_uint8 * 64),
+    ]
+
+
 class hotstuff_validator_address(Structure):
     _fields_ = [
         ("bytes", c_uint8 * 32),
+    ]
+
+
+class hotstuff_signer_callbacks(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("userdata", c_void_p),
+        ("destroy", CFUNCTYPE(None, c_void_p)),
+        ("sign", CFUNCTYPE(c_int32, c_void_p, c_void_p, c_size_t, POINTER(hotstuff_signature))),
+    ]
+
+
+class hotstuff_pacemaker_callbacks(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("userdata", c_void_p),
+        ("destroy", CFUNCTYPE(None, c_void_p)),
+        ("wait_timeout", CFUNCTYPE(c_uint64, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64)),
+        ("view_leader", CFUNCTYPE(c_int32, c_void_p, c_void_p, c_uint64, POINTER(c_size_t))),
     ]
 
 
@@ -152,6 +182,18 @@ class hotstuff_event_callbacks(Structure):
     ]
 
 
+class hotstuff_qc_info(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("epoch", c_uint64),
+        ("view", c_uint64),
+        ("signed_power", c_uint64),
+        ("phase", c_uint32),
+        ("signer_count", c_uint32),
+        ("block", hotstuff_hash),
+    ]
+
+
 class hotstuff_evidence_info(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -174,12 +216,15 @@ class hotstuff_replica_info(Structure):
         ("sync_target_height", c_uint64),
         ("role", c_uint32),
         ("halted", c_uint32),
+        ("silenced", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
 class hotstuff_metrics(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
+        ("epoch", c_uint64),
         ("current_view", c_uint64),
         ("committed_height", c_uint64),
         ("proposals", c_uint64),
@@ -194,6 +239,23 @@ class hotstuff_metrics(Structure):
         ("transactions", c_uint64),
         ("app_failures", c_uint64),
         ("evidence_found", c_uint64),
+    ]
+
+
+class hotstuff_voting_record(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("changes", c_uint64),
+        ("voted_epoch", c_uint64),
+        ("voted_view", c_uint64),
+        ("timed_out_epoch", c_uint64),
+        ("timed_out_view", c_uint64),
+        ("proposed_epoch", c_uint64),
+        ("proposed_view", c_uint64),
+        ("voted_block", hotstuff_hash),
+        ("proposed_block", hotstuff_hash),
+        ("voted_phase", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -215,6 +277,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_keypair_to_pkcs8": (c_int32, [c_void_p, POINTER(c_void_p)]),
     "hotstuff_keypair_public": (c_int32, [c_void_p, POINTER(hotstuff_validator_address)]),
     "hotstuff_keypair_free": (None, [c_void_p]),
+    "hotstuff_signer_callbacks_init": (None, [POINTER(hotstuff_signer_callbacks), c_size_t]),
     "hotstuff_validator_set_new": (c_int32, [POINTER(c_void_p)]),
     "hotstuff_validator_set_put": (c_int32, [c_void_p, c_void_p, c_uint64]),
     "hotstuff_validator_set_len": (c_size_t, [c_void_p]),
@@ -222,7 +285,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         POINTER(c_uint64)]),
     "hotstuff_validator_set_total_power": (c_uint64, [c_void_p]),
     "hotstuff_validator_set_quorum_power": (c_uint64, [c_void_p]),
+    "hotstuff_validator_set_epoch": (c_uint64, [c_void_p]),
+    "hotstuff_validator_set_set_epoch": (c_int32, [c_void_p, c_uint64]),
     "hotstuff_validator_set_free": (None, [c_void_p]),
+    "hotstuff_pacemaker_callbacks_init": (None, [POINTER(hotstuff_pacemaker_callbacks), c_size_t]),
     "hotstuff_block_hash": (None, [c_void_p, POINTER(hotstuff_hash)]),
     "hotstuff_block_parent_hash": (None, [c_void_p, POINTER(hotstuff_hash)]),
     "hotstuff_block_data_hash": (None, [c_void_p, POINTER(hotstuff_hash)]),
@@ -241,6 +307,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_block_tree_validators": (c_int32, [c_void_p, POINTER(c_void_p)]),
     "hotstuff_block_tree_validators_of": (c_int32, [c_void_p, c_uint64, POINTER(c_void_p)]),
     "hotstuff_block_tree_commit_qc_of": (c_int32, [c_void_p, c_uint64, POINTER(c_void_p)]),
+    "hotstuff_block_tree_commit_proof": (c_int32, [c_void_p, c_void_p, POINTER(c_void_p)]),
+    "hotstuff_block_tree_epoch_proof": (c_int32, [c_void_p, c_uint64, POINTER(c_void_p)]),
     "hotstuff_block_tree_iter": (c_int32, [c_void_p, c_uint64, POINTER(c_void_p)]),
     "hotstuff_block_iter_next": (c_int32, [c_void_p, POINTER(c_void_p)]),
     "hotstuff_block_iter_free": (None, [c_void_p]),
@@ -256,11 +324,13 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_config_genesis_hash": (c_int32, [c_void_p, POINTER(hotstuff_hash)]),
     "hotstuff_config_max_message_bytes": (c_int32, [c_void_p, POINTER(c_uint64)]),
     "hotstuff_config_set_keypair": (c_int32, [c_void_p, c_void_p]),
+    "hotstuff_config_set_signer": (c_int32, [c_void_p, c_void_p, c_void_p]),
     "hotstuff_config_set_data_dir": (c_int32, [c_void_p, c_char_p]),
     "hotstuff_config_set_create": (c_int32, [c_void_p, c_bool]),
     "hotstuff_config_set_map_size": (c_int32, [c_void_p, c_uint64]),
     "hotstuff_config_set_durability": (c_int32, [c_void_p, c_uint32]),
     "hotstuff_config_set_view_timeout_ms": (c_int32, [c_void_p, c_uint32, c_uint32]),
+    "hotstuff_config_set_pacemaker": (c_int32, [c_void_p, c_void_p]),
     "hotstuff_config_set_vote_to": (c_int32, [c_void_p, c_uint32]),
     "hotstuff_config_set_sync": (c_int32, [c_void_p, c_uint32, c_uint32]),
     "hotstuff_config_free": (None, [c_void_p]),
@@ -271,6 +341,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_updates_set_validator": (c_int32, [c_void_p, c_void_p, c_uint64]),
     "hotstuff_propose_block_request_cur_view": (c_uint64, [c_void_p]),
     "hotstuff_propose_block_request_prev_block": (None, [c_void_p, POINTER(hotstuff_hash)]),
+    "hotstuff_propose_block_request_budget_ms": (c_uint32, [c_void_p]),
     "hotstuff_propose_block_request_block_tree": (c_void_p, [c_void_p]),
     "hotstuff_validate_block_request_cur_view": (c_uint64, [c_void_p]),
     "hotstuff_validate_block_request_proposed_block": (c_void_p, [c_void_p]),
@@ -284,6 +355,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_tcp_config_new": (c_int32, [POINTER(c_void_p)]),
     "hotstuff_tcp_config_set_listen": (c_int32, [c_void_p, c_char_p]),
     "hotstuff_tcp_config_add_peer": (c_int32, [c_void_p, c_void_p, c_char_p]),
+    "hotstuff_tcp_config_set_peer_key": (c_int32, [c_void_p, c_void_p, c_void_p]),
     "hotstuff_tcp_config_set_max_listeners": (c_int32, [c_void_p, c_uint32]),
     "hotstuff_tcp_config_set_max_message_bytes": (c_int32, [c_void_p, c_uint64]),
     "hotstuff_tcp_config_set_queue_bytes": (c_int32, [c_void_p, c_uint64]),
@@ -301,6 +373,13 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_event_block": (c_bool, [c_void_p, POINTER(hotstuff_hash)]),
     "hotstuff_event_peer": (c_bool, [c_void_p, POINTER(hotstuff_validator_address)]),
     "hotstuff_event_callbacks_init": (None, [POINTER(hotstuff_event_callbacks), c_size_t]),
+    "hotstuff_qc_info_init": (None, [POINTER(hotstuff_qc_info), c_size_t]),
+    "hotstuff_verify_qc": (c_int32, [c_void_p, c_void_p, c_void_p, c_size_t,
+        POINTER(hotstuff_qc_info)]),
+    "hotstuff_verify_commit_proof": (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_size_t,
+        POINTER(hotstuff_qc_info)]),
+    "hotstuff_verify_epoch_proof": (c_int32, [c_void_p, c_void_p, c_void_p, c_size_t,
+        POINTER(c_void_p)]),
     "hotstuff_evidence_info_init": (None, [POINTER(hotstuff_evidence_info), c_size_t]),
     "hotstuff_replica_evidence_at": (c_int32, [c_void_p, c_size_t, POINTER(c_void_p)]),
     "hotstuff_evidence_read": (c_int32, [c_void_p, c_size_t, POINTER(hotstuff_evidence_info)]),
@@ -308,6 +387,14 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         POINTER(hotstuff_validator_address)]),
     "hotstuff_replica_info_init": (None, [POINTER(hotstuff_replica_info), c_size_t]),
     "hotstuff_metrics_init": (None, [POINTER(hotstuff_metrics), c_size_t]),
+    "hotstuff_voting_record_init": (None, [POINTER(hotstuff_voting_record), c_size_t]),
+    "hotstuff_block_tree_open_read_only": (c_int32, [c_char_p, POINTER(c_void_p),
+        POINTER(c_void_p)]),
+    "hotstuff_block_tree_genesis_hash": (c_int32, [c_void_p, POINTER(hotstuff_hash)]),
+    "hotstuff_block_tree_pending_at": (c_int32, [c_void_p, c_size_t, POINTER(c_void_p)]),
+    "hotstuff_block_tree_evidence_at": (c_int32, [c_void_p, c_size_t, POINTER(c_void_p)]),
+    "hotstuff_block_tree_voting_record": (c_int32, [c_void_p, POINTER(hotstuff_voting_record)]),
+    "hotstuff_block_justify": (c_int32, [c_void_p, POINTER(c_void_p)]),
     "hotstuff_replica_open": (c_int32, [c_void_p, c_void_p, c_void_p, POINTER(c_void_p),
         POINTER(c_void_p)]),
     "hotstuff_replica_set_events": (c_int32, [c_void_p, c_void_p]),
@@ -322,6 +409,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "hotstuff_replica_wait": (c_int32, [c_void_p, c_uint32, POINTER(c_void_p)]),
     "hotstuff_replica_get_info": (c_int32, [c_void_p, POINTER(hotstuff_replica_info)]),
     "hotstuff_replica_metrics": (c_int32, [c_void_p, POINTER(hotstuff_metrics)]),
+    "hotstuff_replica_metrics_text": (c_int32, [c_void_p, POINTER(c_void_p)]),
     "hotstuff_set_logger": (c_int32, [hotstuff_log_fn, c_void_p, c_int32]),
 }
 

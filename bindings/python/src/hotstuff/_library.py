@@ -46,8 +46,8 @@ def find() -> str:
         except OSError as failure:
             tried.append(f"  {place}: {failure}")
     raise LibraryError(
-        "libhotstuff was not found. Install the hotstuff wheel, or set HOTSTUFF_LIBRARY to the path "
-        "of libhotstuff.so. Tried:\n" + "\n".join(tried)
+        "libhotstuff was not found. Install the hotstuff wheel, or set HOTSTUFF_LIBRARY to the "
+        "path of libhotstuff.so. Tried:\n" + "\n".join(tried)
     )
 
 
@@ -70,7 +70,7 @@ def declared(found: ctypes.CDLL) -> ctypes.CDLL:
     try:
         _abi.declare(found)
     except AttributeError as missing:
-        raise LibraryError(f"libhotstuff lacks a function of its own version: {missing}") from missing
+        raise LibraryError(f"libhotstuff lacks what its version has: {missing}") from missing
     return found
 
 

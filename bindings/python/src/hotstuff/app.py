@@ -67,6 +67,8 @@ class ProposeBlockRequest:
         )
         self.cur_view = int(fast.hotstuff_propose_block_request_cur_view(pointer))
         """The view in which the block will be proposed."""
+        self.budget = fast.hotstuff_propose_block_request_budget_ms(pointer) / 1000
+        """Seconds in which the answer is of use: those that are left of the view."""
         prev = _abi.hotstuff_hash()
         fast.hotstuff_propose_block_request_prev_block(pointer, prev)
         self.prev_block: Hash = bytes(prev.bytes)

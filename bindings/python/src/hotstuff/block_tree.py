@@ -4,14 +4,40 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from . import _abi
 from ._library import fast, library
-from ._objects import Managed, fixed, take_bytes
-from .errors import check, error
+from ._objects import Managed, fixed, take_bytes, text
+from .errors import check
+from .proofs import Phase
 from .values import Block, Hash, ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A block that a replica voted for or proposed, and when."""
+
+    epoch: int
+    view: int
+    block: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class VotingRecord:
+    """What a replica has signed last, and will not contradict when it starts again."""
+
+    changes: int
+    """How often the record has changed."""
+    voted: Signed | None
+    voted_phase: Phase
+    proposed: Signed | None
+    timed_out: tuple[int, int] | None
+    """Epoch and view."""
 
 
 class BlockTree(Managed):
@@ -22,6 +48,8 @@ class BlockTree(Managed):
 
     _free = staticmethod(library.hotstuff_block_tree_free)
     _library: Any = library
+    """One and the same for all calls: two threads that wait for each other's snapshot, one of them
+    with the interpreter lock, would wait for ever."""
 
     def state(self, key: bytes) -> bytes | None:
         """The value of a key in the app's state; None if it has none."""
@@ -87,13 +115,92 @@ class BlockTree(Managed):
         check(status, "reading a certificate")
         return take_bytes(out)
 
+    def commit_proof(self, block: Hash) -> bytes:
+        """The proof that a block is committed, for `verify_commit_proof`. NotFound if it is not, or
+        if its certificates are not here yet."""
+        out = ctypes.c_void_p()
+        fixed(block, _abi.HASH_LEN, "a hash")
+        status = self._library.hotstuff_block_tree_commit_proof(self._handle, block, out)
+        check(status, "proving that a block is committed")
+        return take_bytes(out)
+
+    def epoch_proof(self, epoch: int) -> bytes:
+        """The proof of who validates after an epoch, for `verify_epoch_proof`."""
+        out = ctypes.c_void_p()
+        status = self._library.hotstuff_block_tree_epoch_proof(self._handle, epoch, out)
+        check(status, f"proving the validators after epoch {epoch}")
+        return take_bytes(out)
+
     def blocks(self, first: int = 1) -> Iterator[Block]:
         """Committed blocks from a height upward."""
         out = ctypes.c_void_p()
         status = self._library.hotstuff_block_tree_iter(self._handle, first, out)
         check(status, "reading blocks")
         with _Walk(out) as walk:
-            yield from walk
+            while True:
+                block = ctypes.c_void_p()
+                status = self._library.hotstuff_block_iter_next(walk._handle, block)
+                if status == _abi.E_DONE:
+                    return
+                check(status, "reading blocks")
+                yield Block(block)
+
+    # ---- of a snapshot that one owns -----------------------------------------------------------
+
+    @classmethod
+    def open_read_only(cls, data_dir: str | os.PathLike[str]) -> BlockTree:
+        """A snapshot of a data directory, for tools: of a replica that is stopped, or that runs in
+        another process, which is not held up. Of one that runs, close it soon. One at a time."""
+        out, err = ctypes.c_void_p(), ctypes.c_void_p()
+        path = text(os.fspath(data_dir), "data_dir")
+        status = library.hotstuff_block_tree_open_read_only(path, out, err)
+        check(status, "opening a data directory", err)
+        return cls(out)
+
+    @property
+    def genesis_hash(self) -> Hash:
+        """The name of the chain."""
+        out = _abi.hotstuff_hash()
+        status = library.hotstuff_block_tree_genesis_hash(self._handle, out)
+        check(status, "reading the genesis hash")
+        return bytes(out.bytes)
+
+    def pending(self) -> Iterator[Block]:
+        """Blocks that await commit, in the order of heights."""
+        for index in itertools.count():
+            out = ctypes.c_void_p()
+            status = library.hotstuff_block_tree_pending_at(self._handle, index, out)
+            if status == _abi.E_DONE:
+                return
+            check(status, "reading blocks")
+            yield Block(out)
+
+    def evidence(self) -> Iterator[bytes]:
+        """The pieces of evidence that the replica keeps, for `verify_evidence`."""
+        for index in itertools.count():
+            out = ctypes.c_void_p()
+            status = library.hotstuff_block_tree_evidence_at(self._handle, index, out)
+            if status == _abi.E_DONE:
+                return
+            check(status, "reading evidence")
+            yield take_bytes(out)
+
+    @property
+    def voting_record(self) -> VotingRecord:
+        """What the replica has signed last."""
+        out = _abi.hotstuff_voting_record()
+        fast.hotstuff_voting_record_init(out, ctypes.sizeof(out))
+        status = library.hotstuff_block_tree_voting_record(self._handle, out)
+        check(status, "reading the voting record")
+        voted = Signed(out.voted_epoch, out.voted_view, bytes(out.voted_block.bytes))
+        proposed = Signed(out.proposed_epoch, out.proposed_view, bytes(out.proposed_block.bytes))
+        return VotingRecord(
+            changes=out.changes,
+            voted=voted if voted.view else None,
+            voted_phase=Phase(out.voted_phase),
+            proposed=proposed if proposed.view else None,
+            timed_out=(out.timed_out_epoch, out.timed_out_view) if out.timed_out_view else None,
+        )
 
 
 class LentBlockTree(BlockTree):
@@ -105,13 +212,3 @@ class LentBlockTree(BlockTree):
 
 class _Walk(Managed):
     _free = staticmethod(library.hotstuff_block_iter_free)
-
-    def __iter__(self) -> Iterator[Block]:
-        while True:
-            out = ctypes.c_void_p()
-            status = library.hotstuff_block_iter_next(self._handle, out)
-            if status == _abi.E_DONE:
-                return
-            if status != _abi.OK:
-                raise error(status, "reading blocks")
-            yield Block(out)

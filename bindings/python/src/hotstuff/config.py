@@ -9,8 +9,10 @@ import os
 from collections.abc import Mapping
 
 from . import _abi
+from ._callbacks import Failures, forget
 from ._library import fast
-from ._objects import Managed, text
+from ._objects import Managed, fixed, text
+from .control import Pacemaker, ServedPacemaker, ServedSigner, Signer
 from .errors import check
 from .values import Address, Hash, KeyPair, ValidatorSet
 
@@ -43,7 +45,7 @@ class Config(Managed):
     What is left out keeps the library's default. `chain_id`, `validators`, `genesis_state`,
     `commit_rule`, `max_idle_ms` and `max_block_bytes` make the genesis: the same on all replicas.
     Without a key the replica is a listener. `create` lets it begin the chain in `data_dir`: for the
-    first start only.
+    first start only. What a `signer` or `pacemaker` raises is raised by any replica of this config.
     """
 
     _free = staticmethod(fast.hotstuff_config_free)
@@ -65,8 +67,11 @@ class Config(Managed):
         durability: Durability | None = None,
         map_size: int | None = None,
         sync: tuple[int, int] | None = None,
+        signer: tuple[Address, Signer] | None = None,
+        pacemaker: Pacemaker | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
+        self._failures = Failures()
         out = ctypes.c_void_p()
         check(fast.hotstuff_config_new(out), "making a config")
         super().__init__(out)
@@ -95,8 +100,23 @@ class Config(Managed):
         for name, number in numbers.items():
             if number is not None:
                 self._set(name, number)
+        if signer is not None:
+            fixed(signer[0], _abi.VALIDATOR_ADDRESS_LEN, "an address")
+            self._set_table("signer", ServedSigner(signer[1], self._failures), signer[0])
+        if pacemaker is not None:
+            self._set_table("pacemaker", ServedPacemaker(pacemaker, self._failures))
         for name, option in (options or {}).items():
             self.set_option(name, option)
+
+    def _set_table(
+        self, name: str, serving: ServedSigner | ServedPacemaker, *arguments: object
+    ) -> None:
+        table = serving.table()
+        try:
+            self._set(name, *arguments, ctypes.byref(table))
+        except BaseException:
+            forget(table.userdata)
+            raise
 
     def _set(self, name: str, *arguments: object) -> None:
         check(getattr(fast, f"hotstuff_config_set_{name}")(self._handle, *arguments), name)

@@ -44,7 +44,8 @@ def read_evidence(evidence: bytes) -> EvidenceInfo:
 
 
 def verify_evidence(genesis: Hash, validators: ValidatorSet, evidence: bytes) -> Address:
-    """Who is convicted; an exception if nobody is. `validators` are those of the evidence's epoch."""
+    """Who is convicted by a piece of evidence; an exception if nobody is. `validators` are those of
+    its epoch."""
     fixed(genesis, _abi.HASH_LEN, "a genesis hash")
     out = _abi.hotstuff_validator_address()
     status = library.hotstuff_verify_evidence(

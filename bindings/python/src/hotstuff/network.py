@@ -73,8 +73,10 @@ class TcpNetwork(OpenNetwork):
     """A TCP mesh under TLS 1.3, in which each end proves its key; other keys are refused.
 
     `listen` is "host:port", port 0 for a free one; without it the network only dials. `peers` says
-    where each peer listens. It listens at once, and connects when a replica that has taken it
-    starts. The message limit must carry what `Config.max_message_bytes` says.
+    where each peer listens; `peer_keys` under which key it is met, if that is not its own.
+
+    It listens at once, and connects when a replica that has taken it starts. The message limit must
+    carry what `Config.max_message_bytes` says.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class TcpNetwork(OpenNetwork):
         *,
         listen: str | None = None,
         peers: Mapping[Address, str] | Iterable[tuple[Address, str]] = (),
+        peer_keys: Mapping[Address, Address] | None = None,
         max_listeners: int = 0,
         max_message_bytes: int | None = None,
         queue_bytes: int | None = None,
@@ -93,6 +96,10 @@ class TcpNetwork(OpenNetwork):
             for peer, address in peers.items() if isinstance(peers, Mapping) else peers:
                 fixed(peer, _abi.VALIDATOR_ADDRESS_LEN, "an address")
                 config.add_peer(peer, text(address, "an address"))
+            for peer, proven in (peer_keys or {}).items():
+                fixed(peer, _abi.VALIDATOR_ADDRESS_LEN, "an address")
+                fixed(proven, _abi.VALIDATOR_ADDRESS_LEN, "a key")
+                check(fast.hotstuff_tcp_config_set_peer_key(config._handle, peer, proven), "a key")
             config.set("max_listeners", max_listeners)
             if max_message_bytes is not None:
                 config.set("max_message_bytes", max_message_bytes)
@@ -195,9 +202,7 @@ def _on_send(number: int | None, peer: int, message: int, length: int) -> int:
     serving = served(number)
     if serving is None:
         return _abi.E_CALLBACK
-    return int(
-        serving.run(serving.network.send, _address(peer), ctypes.string_at(message, length))
-    )
+    return int(serving.run(serving.network.send, _address(peer), ctypes.string_at(message, length)))
 
 
 def _on_broadcast(number: int | None, message: int, length: int) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import math
 import threading
 import time
 import weakref
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from . import _abi
 from ._callbacks import Failures, forget
 from ._library import fast, library
-from ._objects import Managed, take_bytes
+from ._objects import Managed, fixed, take_bytes
 from .app import App, ServedApp
 from .block_tree import BlockTree
 from .config import Config
-from .errors import Reentrant, Timeout, check, error
+from .errors import Closed, Reentrant, Timeout, check, error
 from .events import Event, ServedEvents
 from .network import CallbackNetwork, Network, OpenNetwork
 from .values import Address, Block
@@ -44,12 +45,15 @@ class ReplicaInfo:
     """The height it is catching up to; 0 when it is not."""
     is_validator: bool
     halted: bool
+    silenced: bool
+    """Whether it has seen its own key used elsewhere, and signs nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Counters since the replica was opened. They only rise, but for the first two."""
+    """Counters since the replica was opened. They only rise, but for the view."""
 
+    epoch: int
     current_view: int
     committed_height: int
     proposals: int
@@ -85,7 +89,7 @@ class Replica(Managed):
     ) -> None:
         opened = network if isinstance(network, OpenNetwork) else CallbackNetwork(network)
         self._failures = Failures()
-        self._network_failures = opened._failures
+        self._other_failures = opened._failures, config._failures
         self._calls = 0
         self._calls_changed = threading.Condition()
         self._closing = False
@@ -131,7 +135,8 @@ class Replica(Managed):
     def raise_kept(self) -> None:
         """Raises what a callback has raised since the last call, if anything."""
         self._failures.raise_kept()
-        self._network_failures.raise_kept()
+        for failures in self._other_failures:
+            failures.raise_kept()
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -201,6 +206,7 @@ class Replica(Managed):
         """Hands over a message that the host has received. Drop it if this raises WouldBlock or
         TooLarge."""
         self.raise_kept()
+        fixed(peer, _abi.VALIDATOR_ADDRESS_LEN, "an address")
         with self._call() as pointer:
             status = library.hotstuff_replica_deliver(pointer, peer, message, len(message))
             check(status, "delivering a message")
@@ -232,8 +238,6 @@ class Replica(Managed):
 
     def committed_blocks(self, after_height: int = 0) -> Iterator[Block]:
         """Every committed block after a height, until the replica is stopped."""
-        from .errors import Closed
-
         while True:
             try:
                 block = self.next_committed(after_height)
@@ -283,6 +287,7 @@ class Replica(Managed):
             sync_target_height=out.sync_target_height,
             is_validator=out.role == _abi.ROLE_VALIDATOR,
             halted=bool(out.halted),
+            silenced=bool(out.silenced),
         )
 
     @property
@@ -294,6 +299,14 @@ class Replica(Managed):
             check(library.hotstuff_replica_metrics(pointer, out), "reading the counters")
         return Metrics(**{name: getattr(out, name) for name in Metrics.__dataclass_fields__})
 
+    @property
+    def metrics_text(self) -> str:
+        """The counters for Prometheus: serve it as `text/plain; version=0.0.4`."""
+        out = ctypes.c_void_p()
+        with self._call() as pointer:
+            check(library.hotstuff_replica_metrics_text(pointer, out), "reading the counters")
+        return take_bytes(out).decode()
+
 
 def _slices(timeout: float | None) -> Iterator[int]:
     """Milliseconds to wait, again and again, until `timeout` seconds are over; at least once."""
@@ -301,7 +314,7 @@ def _slices(timeout: float | None) -> Iterator[int]:
     while deadline is None:
         yield SLICE_MS
     while True:
-        left_ms = int((deadline - time.monotonic()) * 1000)
+        left_ms = math.ceil((deadline - time.monotonic()) * 1000)
         yield max(0, min(left_ms, SLICE_MS))
         if left_ms <= SLICE_MS:
             return

@@ -90,6 +90,15 @@ class ValidatorSet(Managed):
             )
             yield bytes(address.bytes), power.value
 
+    @property
+    def epoch(self) -> int:
+        """The epoch in which they validate; 0 for a set that was made here."""
+        return int(fast.hotstuff_validator_set_epoch(self._handle))
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        check(fast.hotstuff_validator_set_set_epoch(self._handle, epoch), "an epoch")
+
     def powers(self) -> dict[Address, int]:
         """A copy, as a dictionary."""
         return dict(self)
@@ -122,6 +131,13 @@ class Block(Managed):
         """The block as canonical bytes."""
         out = ctypes.c_void_p()
         check(fast.hotstuff_block_encode(self._handle, out), "encoding a block")
+        return take_bytes(out)
+
+    @property
+    def justify(self) -> bytes:
+        """The certificate on which it builds, as canonical bytes, for `verify_qc`."""
+        out = ctypes.c_void_p()
+        check(fast.hotstuff_block_justify(self._handle, out), "reading a certificate")
         return take_bytes(out)
 
     @property
