@@ -72,8 +72,8 @@ pub fn all_verify(claims: &[SignedDigest]) -> bool {
     verifier.verify(Coefficients::of(claims)).is_ok()
 }
 
-/// SHA-256 in counter mode, from the hash of all claims. Which claim is given which coefficient is up
-/// to the crate, and makes no difference.
+/// SHA-256 in counter mode, from the hash of all claims. Which claim is given which coefficient is
+/// up to the crate, and makes no difference.
 struct Coefficients {
     seed: [u8; 32],
     drawn: u64,
