@@ -16,6 +16,7 @@ const HOTSTUFF_E_PANIC: hotstuff_status = -8;
 /// What is called here, compared by `tests/fuzz` with the header.
 pub const CALLED: &[&str] = &[
     "hotstuff_block_decode",
+    "hotstuff_block_tree_open_read_only",
     "hotstuff_config_set_data_dir",
     "hotstuff_config_set_genesis_state",
     "hotstuff_config_set_option",
@@ -200,6 +201,9 @@ fn option(bytes: &mut Bytes<'_>) {
             assert_ne!(status, HOTSTUFF_E_PANIC);
             let status = hotstuff_config_set_data_dir(config, value);
             assert_ne!(status, HOTSTUFF_E_PANIC);
+            let mut tree = null_mut();
+            let status = hotstuff_block_tree_open_read_only(value, &mut tree, null_mut());
+            assert!(status != HOTSTUFF_OK && status != HOTSTUFF_E_PANIC && tree.is_null());
         }
     }
     // SAFETY: it is ours, and given up.

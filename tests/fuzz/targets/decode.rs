@@ -21,6 +21,7 @@ pub const DECODERS: &[Decoder] = &[
     ("ChainParameters", check::<ChainParameters>),
     ("CommitProof", check::<CommitProof>),
     ("CommitRule", check::<CommitRule>),
+    ("LeaderRule", check::<LeaderRule>),
     ("Contradiction", check::<Contradiction>),
     ("EpochProof", check::<EpochProof>),
     ("EpochRecord", check::<EpochRecord>),

@@ -28,6 +28,16 @@ fn a_rotation_without_a_commit() {
 }
 
 #[test]
+fn a_view_without_a_commit() {
+    let mut world = world();
+    expect_commits_in(&mut world, 4..20);
+    assert_eq!(broken(&world), None);
+    world.commits.retain(|commit| commit.view != 12);
+    expect_commits_in(&mut world, 4..20);
+    assert_eq!(broken(&world), Some("who-does-not-sign-leads-no-more"));
+}
+
+#[test]
 fn views_that_do_not_pass() {
     let mut world = half_dead();
     run_to_view(&mut world, 24);
