@@ -165,7 +165,8 @@
 //! the slow. With equal powers the 2f + 1 correct leaders of 3f + 1 stand in f gaps, so in every
 //! rotation three of them follow each other, and at most f views are lost on the way: with n = 4,
 //! one dead and votes to all, 4w + 16d. For other powers the draw of the leaders decides
-//! (`pacemaker.rs`). If w is below 4d it doubles with each rotation without a commit, until its
+//! (`pacemaker.rs`); with `LeaderRule::Active` the same holds once a term has passed without a
+//! commit, and until then only those lead who signed before. If w is below 4d it doubles with each rotation without a commit, until its
 //! cap. A change of the set needs the same three views; its new leader holds the Commit QC a delay
 //! later, and asks for B in a round trip if it lacks it.
 //!
@@ -176,8 +177,10 @@
 //! - A time-out carries the last vote, and time-outs of blocking power are joined: with n = 4 and
 //!   one crashed, plain chained HotStuff never sees three consecutive QCs (BeeGees, PODC 2023).
 //! - Back-off falls back only with commits, not with every QC.
-//! - The first wait for a leader who has been silent for a rotation is a quarter. Reputation in the
-//!   leader's election (Carousel, FC 2022) needs agreement on who is silent; a wait needs none.
+//! - The first wait for a leader who has been silent for a rotation is a quarter: that needs no
+//!   agreement on who is silent.
+//! - By [`LeaderRule::Active`](crate::types::LeaderRule) only those lead who have signed lately, as
+//!   in Carousel (FC 2022), but by terms of views: `leaders.rs` has the rule and its reasons.
 //! - Seeing any proposal, vote or time-out of an idle view ends its idleness: a proposal that is
 //!   lost on its way to most replicas would else cost them all `max_idle`.
 //! - A Commit QC whose block is unknown is the highest QC at once, not once the block has come: so
