@@ -166,9 +166,9 @@
 //! rotation three of them follow each other, and at most f views are lost on the way: with n = 4,
 //! one dead and votes to all, 4w + 16d. For other powers the draw of the leaders decides
 //! (`pacemaker.rs`); with `LeaderRule::Active` the same holds once a term has passed without a
-//! commit, and until then only those lead who signed before. If w is below 4d it doubles with each rotation without a commit, until its
-//! cap. A change of the set needs the same three views; its new leader holds the Commit QC a delay
-//! later, and asks for B in a round trip if it lacks it.
+//! commit, and until then those lead who signed before. If w is below 4d it doubles with each
+//! rotation without a commit, until its cap. A change of the set needs the same three views; its
+//! new leader holds the Commit QC a delay later, and asks for B in a round trip if it lacks it.
 //!
 //! # Deviations from the papers
 //!

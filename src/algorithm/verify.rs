@@ -21,7 +21,7 @@ use crate::types::{
 
 use super::EPOCHS_KEPT;
 
-/// A message that [`verify`] has let through. Nothing else makes one, but one's own signer.
+/// A message that [`Verifier`] has let through. Nothing else makes one, but one's own signer.
 #[derive(Clone, Debug)]
 pub struct Verified<T>(T);
 
