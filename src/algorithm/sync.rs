@@ -73,6 +73,8 @@ struct InFlight {
     request: SyncRequest,
     /// "What is new?", and not what follows on the last answer.
     is_poll: bool,
+    /// A poll of whoever's turn it was: perhaps of a peer that is not there.
+    is_blind: bool,
     since: Time,
     deadline: Time,
 }
@@ -278,6 +280,7 @@ impl Algorithm {
         let Some(asked) = self.next_range() else {
             return;
         };
+        let hint = self.sync.hint;
         let Some(peer) = self.choose_peer() else {
             return;
         };
@@ -293,6 +296,7 @@ impl Algorithm {
             peer,
             request,
             is_poll,
+            is_blind: is_poll && hint != Some(peer),
             since: self.now,
             deadline,
         });
@@ -413,8 +417,11 @@ impl Algorithm {
             .sync
             .later_epoch_at
             .map(|at| at.after(self.base_timeout()));
-        let is_free = self.sync.wanted.is_none() && self.sync.in_flight.is_none();
+        // A blind poll is awaited no longer: here is somebody who is there, and has more.
+        let in_flight = self.sync.in_flight.filter(|it| !it.is_blind);
+        let is_free = self.sync.wanted.is_none() && in_flight.is_none();
         if is_free && again.is_none_or(|again| again <= self.now) {
+            self.sync.in_flight = None;
             self.sync.later_epoch_at = Some(self.now);
             self.sync.quiet_since = None;
             self.sync.hint = Some(peer);

@@ -1,6 +1,7 @@
 //! The TCP network that comes with the library.
 
 use std::ffi::c_char;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::Owner;
@@ -38,7 +39,10 @@ unsafe fn change(
 
 impl From<TcpError> for Failure {
     fn from(error: TcpError) -> Self {
-        let status = match error {
+        let status = match &error {
+            TcpError::Listen { error, .. } if error.kind() == ErrorKind::InvalidInput => {
+                HOTSTUFF_E_INVALID_ARGUMENT // it is not host:port
+            }
             TcpError::Listen { .. } | TcpError::System(_) => HOTSTUFF_E_IO,
             _ => HOTSTUFF_E_INVALID_ARGUMENT,
         };

@@ -384,7 +384,7 @@ static void tcp(void)
 
     OK(hotstuff_tcp_config_new(&cfg));
     OK(hotstuff_tcp_config_set_listen(cfg, "256.0.0.1:x"));
-    EXPECT_ERROR(HOTSTUFF_E_IO, "256.0.0.1:x", err,
+    EXPECT_ERROR(HOTSTUFF_E_INVALID_ARGUMENT, "256.0.0.1:x", err,
                  hotstuff_network_tcp(cfg, key, &network, &err));
     OK(hotstuff_tcp_config_set_listen(cfg, "127.0.0.1:0"));
     OK(hotstuff_tcp_config_set_max_message_bytes(cfg, 1 << 20));

@@ -3,6 +3,8 @@
 //! In the usual story replica 0 looks on: 1 proposes block B with updates in view 1, 2 nudges it in
 //! view 2, and 3 in view 3.
 
+use std::time::Duration;
+
 use super::fixture::{self, data, valid, valid_with, Fixture, Setup};
 use hotstuff::algorithm::verify::Refusal;
 use hotstuff::algorithm::{
@@ -1107,6 +1109,24 @@ fn a_peers_word_of_a_later_epoch_is_asked_after_once_a_base_timeout() {
         let peer = f.address(7);
         let outcome = f.step(Input::LaterEpoch { peer });
         assert!(outcome.requests().is_empty());
+    }
+}
+
+/// The first question of all may go to a peer that is not there: whoever speaks of a later epoch is
+/// asked at once instead, and then awaited, whatever others say.
+#[test]
+fn a_peers_word_of_a_later_epoch_ends_the_wait_for_a_blind_poll() {
+    let mut f = Fixture::new();
+    f.opening_request(&f.fresh_opening());
+    let peer = f.address(6);
+    let [(To::Peer(to), _)] = f.step(Input::LaterEpoch { peer }).requests()[..] else {
+        panic!("it asks")
+    };
+    assert_eq!(to, peer);
+    for _ in 0..3 {
+        f.now = f.now.after(Duration::from_millis(fixture::BASE_MS));
+        let peer = f.address(7);
+        assert!(f.step(Input::LaterEpoch { peer }).requests().is_empty());
     }
 }
 
