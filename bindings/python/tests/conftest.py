@@ -96,9 +96,9 @@ class PushEnd:
                     continue
                 try:
                     replica.deliver(*received)
-                except hotstuff.WouldBlock:
-                    continue
-                except (hotstuff.Closed, ValueError):
+                except (hotstuff.WouldBlock, hotstuff.Closed):
+                    continue  # it is full, or not started yet
+                except ValueError:
                     return
 
         thread = threading.Thread(target=run, daemon=True)
