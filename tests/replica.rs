@@ -271,6 +271,7 @@ fn a_double_voter_whose_first_vote_was_not_needed_is_convicted() {
 
 #[test]
 fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
+    const VIEW: u64 = 30; // far from its quorum, beyond which votes are not looked at
     let mut cluster = Cluster::new(4);
     cluster.base_ms = 100; // one of four is dead
     (0..3).for_each(|i| drop(cluster.start(i)));
@@ -280,13 +281,13 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
     let key = cluster.keys[3].duplicate();
     let stranger = KeyPair::from_seed(&[99; 32]).unwrap();
 
-    let good = bytes(vote(&key, genesis, 2));
+    let good = bytes(vote(&key, genesis, VIEW));
     let mut trailing = good.clone();
     trailing.push(0);
-    let mut forged = vote(&key, genesis, 2);
+    let mut forged = vote(&key, genesis, VIEW);
     forged.signature.0[7] ^= 1;
-    let second = another_vote(&key, genesis, 2);
-    let mut other_epoch = vote(&key, genesis, 2);
+    let second = another_vote(&key, genesis, VIEW);
+    let mut other_epoch = vote(&key, genesis, VIEW);
     other_epoch.statement.epoch = Epoch(2); // one of epoch 1 would be held for a while
     let request = SyncRequest {
         highest_committed_block: genesis.as_block_hash(),
@@ -320,7 +321,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
         ),
         (
             "vote: signed by no validator",
-            bytes(vote(&stranger, genesis, 2)),
+            bytes(vote(&stranger, genesis, VIEW)),
         ),
         ("vote: of an unknown epoch", bytes(other_epoch)),
         ("vote: too far ahead", bytes(vote(&key, genesis, 1_000_000))),
