@@ -317,7 +317,7 @@ fn what_is_wrong_is_dropped_and_counted_by_peer_and_kind() {
         ("vote: wrong signature", bytes(forged)),
         (
             "vote: wrong signature",
-            bytes(vote(&key, GenesisHash([1; 32]), 2)),
+            bytes(vote(&key, GenesisHash([1; 32]), VIEW)),
         ),
         (
             "vote: signed by no validator",
