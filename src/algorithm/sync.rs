@@ -19,6 +19,11 @@ use super::{Algorithm, Event, To};
 const BACK_OFF_DIVISOR: u32 = 16;
 const BACK_OFF_MAX: u32 = 2;
 
+/// Of peers that have failed, who has cost the least time since is asked first. What one has cost is
+/// remembered to so many base time-outs more than what the cheapest has: a peer that was cut off for
+/// long is not to wait for long behind one that gives a block at a time.
+const COST_LEAD_MAX: u32 = 4;
+
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.
 const BACK_OFF_PEERS_MAX: usize = 2 * crate::types::limits::VALIDATORS_MAX;
 
@@ -83,6 +88,8 @@ struct InFlight {
 struct BackOff {
     failures: u32,
     until: Time,
+    /// The time that its requests have taken, all in vain or nearly so.
+    cost: Duration,
 }
 
 impl Sync {
@@ -210,14 +217,8 @@ impl Sync {
 
     /// The request in flight was in vain.
     fn fail(&mut self, peer: ValidatorAddress, now: Time, base_timeout: Duration) {
-        let failures = self
-            .back_off
-            .get(&peer)
-            .map_or(0, |back_off| back_off.failures);
-        let cost = self
-            .in_flight
-            .take()
-            .map_or(Duration::ZERO, |in_flight| now.since(in_flight.since));
+        let failures = self.failures(&peer);
+        let cost = self.end_request(now);
         let pause = cost
             .max(base_timeout / BACK_OFF_DIVISOR)
             .saturating_mul(1 << failures.min(16))
@@ -225,11 +226,34 @@ impl Sync {
         let back_off = BackOff {
             failures: failures + 1,
             until: now.after(pause),
+            cost,
         };
         self.let_rest(peer, back_off);
     }
 
-    fn let_rest(&mut self, peer: ValidatorAddress, back_off: BackOff) {
+    /// The peer has given next to nothing, and that was right: it waits for its turn, as if it had
+    /// failed. One that gives a block at a time would else be asked for ever.
+    fn pass_over(&mut self, peer: ValidatorAddress, now: Time) {
+        let back_off = BackOff {
+            failures: self.failures(&peer),
+            until: now,
+            cost: self.end_request(now),
+        };
+        self.let_rest(peer, back_off);
+    }
+
+    fn failures(&self, peer: &ValidatorAddress) -> u32 {
+        self.back_off.get(peer).map_or(0, |it| it.failures)
+    }
+
+    /// The request in flight is over; it has taken so long.
+    fn end_request(&mut self, now: Time) -> Duration {
+        let in_flight = self.in_flight.take();
+        in_flight.map_or(Duration::ZERO, |in_flight| now.since(in_flight.since))
+    }
+
+    fn let_rest(&mut self, peer: ValidatorAddress, mut back_off: BackOff) {
+        back_off.cost = back_off.cost.saturating_add(self.cost(&peer));
         if self.back_off.len() >= BACK_OFF_PEERS_MAX {
             let first = self.back_off.iter().min_by_key(|(_, it)| it.until);
             let first = first.map(|(peer, _)| *peer);
@@ -239,12 +263,8 @@ impl Sync {
         self.hint = None;
     }
 
-    /// The peer has given next to nothing, and that was right: it waits for its turn, as if it had
-    /// failed. One that gives a block at a time would else be asked for ever.
-    fn pass_over(&mut self, peer: ValidatorAddress, now: Time) {
-        let failures = self.back_off.get(&peer).map_or(0, |it| it.failures);
-        let until = now;
-        self.let_rest(peer, BackOff { failures, until });
+    fn cost(&self, peer: &ValidatorAddress) -> Duration {
+        self.back_off.get(peer).map_or(Duration::ZERO, |it| it.cost)
     }
 
     fn is_ready(&self, peer: &ValidatorAddress, now: Time) -> bool {
@@ -353,17 +373,15 @@ impl Algorithm {
             .map(|step| (self.sync.turn + step) % set.len())
             .map(|index| (index, set.members()[index].address))
             .filter(|(_, peer)| is_other(peer));
-        let mut earliest = Time::NEVER;
-        for (index, peer) in others {
-            if self.sync.is_ready(&peer, now) {
-                self.sync.turn = index + 1;
-                return Some(peer);
-            }
-            let back_off = &self.sync.back_off[&peer];
-            earliest = earliest.min(back_off.until);
+        let ready = others.clone().filter(|(_, peer)| self.sync.is_ready(peer, now));
+        let cheapest = ready.min_by_key(|(_, peer)| (has_failed(peer), self.sync.cost(peer)));
+        if let Some((index, peer)) = cheapest {
+            self.sync.turn = index + 1;
+            return Some(peer);
         }
         // Everybody has failed lately, or there is nobody else.
-        self.sync.not_before = earliest;
+        let until = others.map(|(_, peer)| self.sync.back_off[&peer].until);
+        self.sync.not_before = until.min().unwrap_or(Time::NEVER);
         None
     }
 
@@ -430,7 +448,20 @@ impl Algorithm {
 
     fn fail_sync(&mut self, peer: ValidatorAddress, why: &'static str) {
         self.sync.fail(peer, self.now, self.base_timeout());
+        self.bound_cost(peer);
         self.events.push(Event::SyncFailed { peer, why });
+    }
+
+    /// See [`COST_LEAD_MAX`].
+    fn bound_cost(&mut self, peer: ValidatorAddress) {
+        let members = current(&self.epochs).validator_set.members().iter();
+        let others = members.map(|it| it.address).filter(|other| *other != peer);
+        let others = others.filter(|other| Some(*other) != self.config.me);
+        let least = others.map(|other| self.sync.cost(&other)).min();
+        let lead = self.base_timeout().saturating_mul(COST_LEAD_MAX);
+        if let Some(back_off) = self.sync.back_off.get_mut(&peer) {
+            back_off.cost = back_off.cost.min(least.unwrap_or_default().saturating_add(lead));
+        }
     }
 
     /// Upon an answer: its certificates first. Its blocks are taken if they link up from what was
@@ -517,7 +548,6 @@ impl Algorithm {
         // What follows an update is judged by a set that only the update shows: it is asked for
         // together with it, unless it is committed by then.
         let end = blocks.back().filter(|(_, block)| !is_update(block));
-        self.sync.in_flight = None;
         self.sync.cursor = end.map(|(hash, _)| *hash).filter(|_| !is_found);
         let fetched: VecDeque<_> = blocks.into_iter().filter(|it| self.is_new(it)).collect();
         if !fetched.is_empty() && !is_found {
@@ -525,6 +555,7 @@ impl Algorithm {
         }
         self.sync.fetched.extend(fetched);
         if is_full || is_found || request.wanted.is_none() {
+            self.sync.in_flight = None;
             self.sync.back_off.remove(&from);
             self.sync.hint = Some(from);
         } else {

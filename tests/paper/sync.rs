@@ -1,6 +1,8 @@
 //! Catching up, at the level where it is decided: what an answer must be, what it costs a peer if
 //! it is not, and that voting never waits for it.
 
+use std::time::Duration;
+
 use hotstuff::algorithm::verify::Refusal;
 use hotstuff::algorithm::{Effect, Event, Input, To, Write};
 use hotstuff::app::ValidateBlockResponse;
@@ -309,6 +311,31 @@ fn a_peer_that_gives_a_block_at_a_time_waits_for_its_turn() {
     let outcome = f.synced(next, answer(&f, &asked, &chain[1..]));
     assert_eq!(f.algorithm().committed().height, BlockHeight(6));
     assert_eq!(inserts(&outcome), 7);
+}
+
+/// With two of four dead, one that serves little is worth more than another wait for the dead.
+#[test]
+fn of_peers_that_have_failed_the_one_that_has_cost_least_is_asked() {
+    let mut f = Fixture::new();
+    let chain = chain(&f, 16, 0);
+    f.advance(Certificate::Quorum(f.qc_of(&chain[15])));
+    let (alive, mut asked) = until_asked(&mut f);
+    let (mut peer, mut known, mut waits) = (alive, 0, 0);
+    while known < 15 {
+        let outcome = if peer == alive {
+            f.now = f.now.after(Duration::from_millis(10));
+            known += 1;
+            f.synced(peer, answer(&f, &asked, &chain[known - 1..known]))
+        } else {
+            waits += 1;
+            f.expire()
+        };
+        (peer, asked) = match outcome.requests().is_empty() {
+            true => until_asked(&mut f),
+            false => request(&f, &outcome),
+        };
+    }
+    assert_eq!(waits, 2, "each of the dead is waited for once");
 }
 
 #[test]

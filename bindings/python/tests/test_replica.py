@@ -295,9 +295,14 @@ def test_a_wait_ends_with_its_time(home: Home) -> None:
 def test_ctrl_c_interrupts_a_wait(home: Home) -> None:
     with home.alone(Counter(0)) as replica:
         replica.start()
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            replica.wait()
+        # What a background job of a shell ignores.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                replica.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def test_wrong_directories(home: Home) -> None:

@@ -64,7 +64,7 @@ class Net:
 
     def stop(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(SECONDS) == 0
 
 

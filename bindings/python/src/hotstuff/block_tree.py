@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,23 +167,20 @@ class BlockTree(Managed):
 
     def pending(self) -> Iterator[Block]:
         """Blocks that await commit, in the order of heights."""
-        for index in itertools.count():
-            out = ctypes.c_void_p()
-            status = library.hotstuff_block_tree_pending_at(self._handle, index, out)
-            if status == _abi.E_DONE:
-                return
-            check(status, "reading blocks")
-            yield Block(out)
+        return map(Block, self._each(library.hotstuff_block_tree_pending_at, "reading blocks"))
 
     def evidence(self) -> Iterator[bytes]:
         """The pieces of evidence that the replica keeps, for `verify_evidence`."""
+        return map(take_bytes, self._each(library.hotstuff_block_tree_evidence_at, "reading evidence"))
+
+    def _each(self, read: Callable[..., int], what: str) -> Iterator[ctypes.c_void_p]:
         for index in itertools.count():
             out = ctypes.c_void_p()
-            status = library.hotstuff_block_tree_evidence_at(self._handle, index, out)
+            status = read(self._handle, index, out)
             if status == _abi.E_DONE:
                 return
-            check(status, "reading evidence")
-            yield take_bytes(out)
+            check(status, what)
+            yield out
 
     @property
     def voting_record(self) -> VotingRecord:
