@@ -19,9 +19,9 @@ use super::{Algorithm, Event, To};
 const BACK_OFF_DIVISOR: u32 = 16;
 const BACK_OFF_MAX: u32 = 2;
 
-/// Of peers that have failed, who has cost the least time since is asked first. What one has cost is
-/// remembered to so many base time-outs more than what the cheapest has: a peer that was cut off for
-/// long is not to wait for long behind one that gives a block at a time.
+/// Of peers that have failed, who has cost the least time since is asked first. What one has cost
+/// is remembered to so many base time-outs more than what the cheapest has: a peer that was cut off
+/// for long is not to wait for long behind one that gives a block at a time.
 const COST_LEAD_MAX: u32 = 4;
 
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.
@@ -373,7 +373,9 @@ impl Algorithm {
             .map(|step| (self.sync.turn + step) % set.len())
             .map(|index| (index, set.members()[index].address))
             .filter(|(_, peer)| is_other(peer));
-        let ready = others.clone().filter(|(_, peer)| self.sync.is_ready(peer, now));
+        let ready = others
+            .clone()
+            .filter(|(_, peer)| self.sync.is_ready(peer, now));
         let cheapest = ready.min_by_key(|(_, peer)| (has_failed(peer), self.sync.cost(peer)));
         if let Some((index, peer)) = cheapest {
             self.sync.turn = index + 1;
@@ -460,7 +462,9 @@ impl Algorithm {
         let least = others.map(|other| self.sync.cost(&other)).min();
         let lead = self.base_timeout().saturating_mul(COST_LEAD_MAX);
         if let Some(back_off) = self.sync.back_off.get_mut(&peer) {
-            back_off.cost = back_off.cost.min(least.unwrap_or_default().saturating_add(lead));
+            back_off.cost = back_off
+                .cost
+                .min(least.unwrap_or_default().saturating_add(lead));
         }
     }
 
