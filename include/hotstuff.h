@@ -651,10 +651,11 @@ typedef struct hotstuff_pacemaker_callbacks {
                              uint64_t cur_view);
     /**
      * Who leads view `cur_view`: write the validator's index to `leader_index`, as for
-     * hotstuff_validator_set_at(), and return ::HOTSTUFF_OK. Every validator must lead again and
-     * again, and the answers must be those of all other replicas: else the chain stops. Any other
-     * result, and an index that no validator has, halt the replica, before it says anything that
-     * depends on it. NULL: the library's own.
+     * hotstuff_validator_set_at(), and return ::HOTSTUFF_OK. `validators` are those who may lead:
+     * by the option "chain.leader_rule", those who have signed lately, or all. Each must lead
+     * again and again, and the answers must be those of all other replicas: else the chain stops.
+     * Any other result, and an index that no validator has, halt the replica, before it says
+     * anything that depends on it. NULL: the library's own.
      */
     int32_t (*view_leader)(void *userdata,
                            const hotstuff_validator_set *validators,
@@ -1326,7 +1327,7 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * |-----------------------------|-----------------------------------|---------------|
  * | "chain.id"                  | a number                          | (required)    |
  * | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
- * | "chain.leader_rule"         | "round_robin", "active"           | round_robin   |
+ * | "chain.leader_rule"         | "active", "round_robin"           | active        |
  * | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
  * | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
  * | "storage.data_dir"          | a path                            | (required)    |
@@ -1344,7 +1345,8 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
  *
  * What begins with "chain." is part of the genesis: the same on all replicas. By the leader rule
- * "active" those validators lead who have signed lately: a dead one costs no time-outs.
+ * "active" those validators lead in turn who have signed lately, so that a dead one soon costs no
+ * time-outs; by "round_robin" all.
  *
  * @param cfg    the config
  * @param name   one of these names

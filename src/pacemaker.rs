@@ -16,7 +16,8 @@ pub trait Pacemaker: Send + Sync {
         cur_view: ViewNumber,
     ) -> Duration;
 
-    /// The one validator that may propose in `cur_view`.
+    /// The one validator that may propose in `cur_view`, of those who may lead: by the chain's
+    /// [`LeaderRule`](crate::types::LeaderRule) those who have signed lately, or all.
     fn view_leader(&self, validator_set: &ValidatorSet, cur_view: ViewNumber) -> ValidatorAddress;
 
     /// Why its answers are none, once one of them was not: the replica says nothing that depends on

@@ -15,7 +15,7 @@ use crate::types::LeaderRule;
 /// |-----------------------------|-----------------------------------|---------------|
 /// | "chain.id"                  | a number                          | (required)    |
 /// | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
-/// | "chain.leader_rule"         | "round_robin", "active"           | round_robin   |
+/// | "chain.leader_rule"         | "active", "round_robin"           | active        |
 /// | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
 /// | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
 /// | "storage.data_dir"          | a path                            | (required)    |
@@ -33,7 +33,8 @@ use crate::types::LeaderRule;
 /// | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
 ///
 /// What begins with "chain." is part of the genesis: the same on all replicas. By the leader rule
-/// "active" those validators lead who have signed lately: a dead one costs no time-outs.
+/// "active" those validators lead in turn who have signed lately, so that a dead one soon costs no
+/// time-outs; by "round_robin" all.
 ///
 /// @param cfg    the config
 /// @param name   one of these names

@@ -44,10 +44,11 @@ pub struct hotstuff_pacemaker_callbacks {
         ) -> u64,
     >,
     /// Who leads view `cur_view`: write the validator's index to `leader_index`, as for
-    /// hotstuff_validator_set_at(), and return ::HOTSTUFF_OK. Every validator must lead again and
-    /// again, and the answers must be those of all other replicas: else the chain stops. Any other
-    /// result, and an index that no validator has, halt the replica, before it says anything that
-    /// depends on it. NULL: the library's own.
+    /// hotstuff_validator_set_at(), and return ::HOTSTUFF_OK. `validators` are those who may lead:
+    /// by the option "chain.leader_rule", those who have signed lately, or all. Each must lead
+    /// again and again, and the answers must be those of all other replicas: else the chain stops.
+    /// Any other result, and an index that no validator has, halt the replica, before it says
+    /// anything that depends on it. NULL: the library's own.
     pub view_leader: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,

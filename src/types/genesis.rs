@@ -23,9 +23,9 @@ pub enum CommitRule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaderRule {
     /// All validators in turn.
-    #[default]
     RoundRobin,
     /// Those in turn who have signed lately (after Carousel, FC 2022): a dead one costs no time.
+    #[default]
     Active,
 }
 

@@ -169,11 +169,11 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let (commit_rule, leader_rule, vote_to, limits) = Default::default();
+        let (commit_rule, vote_to, limits) = Default::default();
         Setup {
             me: 0,
             commit_rule,
-            leader_rule,
+            leader_rule: LeaderRule::RoundRobin,
             vote_to,
             limits,
         }

@@ -23,7 +23,10 @@ pub fn genesis() -> Genesis {
         app_state: app_state
             .map(|(key, value)| (bytes(key), bytes(value)))
             .into(),
-        parameters: ChainParameters::default(),
+        parameters: ChainParameters {
+            leader_rule: LeaderRule::RoundRobin,
+            ..ChainParameters::default()
+        },
     }
 }
 
