@@ -373,7 +373,9 @@ impl Algorithm {
             .map(|step| (self.sync.turn + step) % set.len())
             .map(|index| (index, set.members()[index].address))
             .filter(|(_, peer)| is_other(peer));
-        let ready = others.clone().filter(|(_, peer)| self.sync.is_ready(peer, now));
+        let ready = others
+            .clone()
+            .filter(|(_, peer)| self.sync.is_ready(peer, now));
         let cheapest = ready.min_by_key(|(_, peer)| (has_failed(peer), self.sync.cost(peer)));
         if let Some((index, peer)) = cheapest {
             self.sync.turn = index + 1;
@@ -460,7 +462,9 @@ impl Algorithm {
         let least = others.map(|other| self.sync.cost(&other)).min();
         let lead = self.base_timeout().saturating_mul(COST_LEAD_MAX);
         if let Some(back_off) = self.sync.back_off.get_mut(&peer) {
-            back_off.cost = back_off.cost.min(least.unwrap_or_default().saturating_add(lead));
+            back_off.cost = back_off
+                .cost
+                .min(least.unwrap_or_default().saturating_add(lead));
         }
     }
 

@@ -1,13 +1,14 @@
-//! One of four replicas is killed under load, and comes back.
+//! One of four replicas, or three of ten, are killed under load, and come back.
 //!
-//! Commands are offered in an open loop, at half of what the same cluster takes when it is
+//! First the saturation is measured, with all and without the dead. Then, in another cluster,
+//! commands are offered in an open loop, at half of what the same cluster takes when it is
 //! saturated. A command is due by the schedule, and waits from then on, whether or not anybody was
 //! there to take it; it is done when it has been seen committed. Every command is offered to all
 //! replicas, and the next leader that has room proposes it. The queue is bounded: a command that
 //! finds [`QUEUE_TIMEOUTS`] base time-outs' worth of others before it counts as lost.
 //!
 //! # The choice of the base time-out and of the block size
-//! While one replica is dead, each rotation of four views has one that ends by time-out, and what
+//! While one of four is dead, each rotation of four views has one that ends by time-out, and what
 //! becomes due meanwhile has to go into the three blocks of the others. If a share `x` of what the
 //! three can carry is offered, these blocks take `x / (1 - x)` base time-outs together: so a block
 //! has room for more than half of what a base time-out brings at saturation, and the time-out is
@@ -20,6 +21,7 @@
 //! `(1 + x) / (1 - x)` of such waits, under the rule of two `1 / (1 - x)`. At `x` = 1/2 these are 3
 //! and 2: with whole waits there would be no margin.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -29,23 +31,31 @@ use serde_json::json;
 use hotstuff::types::CommitRule;
 
 use crate::cluster::Cluster;
-use crate::protocol::{Ask, ChainSettings, Report, Schedule, Votes, Work, COMMAND_BYTES};
+use crate::protocol::{Ask, ChainSettings, Place, Report, Schedule, Work, COMMAND_BYTES};
 use crate::report::{ms, Criterion, Outcome, Table};
 use crate::saturated::measure_phase;
 use crate::stats::{now_ns, sleep_until, Histogram};
-use crate::{Pace, REPLICAS};
+use crate::Pace;
+
+/// Who dies.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    pub replicas: usize,
+    /// So many, the last ones: at most a third.
+    pub dead: usize,
+    /// The longest that a command may wait, in base time-outs. With more than one dead the commits
+    /// of a rotation depend on who leads after whom.
+    pub wait_timeouts_max: Option<f64>,
+}
 
 const CHAIN: ChainSettings = ChainSettings {
-    vote_to: Votes::All,
     commit_rule: CommitRule::ThreeChain,
     base_timeout_ms: 300,
     block_data_bytes_max: 8 << 20,
 };
 
 const BASE_TIMEOUT: Duration = Duration::from_millis(CHAIN.base_timeout_ms as u64);
-
-/// The longest that a command may wait, in base time-outs.
-const WAIT_TIMEOUTS_MAX: f64 = 3.0;
 
 /// The most commands that may wait, in base time-outs' worth of them.
 const QUEUE_TIMEOUTS: f64 = 4.0;
@@ -54,16 +64,24 @@ const QUEUE_TIMEOUTS: f64 = 4.0;
 /// time-outs' worth of commands: a phase may end in the middle of a rotation.
 const BEHIND_TIMEOUTS_MAX: f64 = 2.0;
 
-/// The replica that dies.
-const VICTIM: usize = 3;
-
 /// Blocks behind the others that count as caught up.
 const CAUGHT_UP_BLOCKS: u64 = 4;
 
 /// A phase is announced to all replicas so long before it begins.
 const NOTICE: Duration = Duration::from_millis(200);
 
-const PHASES: [&str; 4] = ["before", "one dead", "catching up", "after"];
+/// The last commands are committed within this time.
+const LAST_COMMIT_MAX: Duration = Duration::from_secs(6);
+
+/// Rotations until everybody knows who is dead, and the longest that they may take.
+const DEATH_ROTATIONS: u64 = 10;
+const DEATH_MAX: Duration = Duration::from_secs(30);
+
+/// `death` is the first ten rotations of `dead`.
+const PHASES: [&str; 5] = ["before", "death", "dead", "catching up", "after"];
+const BEFORE: usize = 0;
+const DEATH: usize = 1;
+const DEAD: usize = 2;
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
@@ -77,49 +95,80 @@ struct Line {
     latency_max_us: u64,
 }
 
+/// Commands per second when there are always more than fit.
+#[derive(Clone, Copy, Serialize)]
+struct Saturation {
+    all: f64,
+    /// After ten rotations without the dead.
+    dead: f64,
+}
+
 /// What was seen of the whole run.
 struct Seen {
-    saturation_per_s: f64,
+    case: Case,
+    saturation: Saturation,
     offered: u64,
     /// When each phase began; the last is the end.
     begins: Vec<u64>,
-    /// Of the survivors.
-    reports: Vec<Report>,
-    /// Of the restarted replica.
-    victim: Report,
+    survivors: Vec<Report>,
+    victims: Vec<Report>,
     all_in_time: bool,
 }
 
-pub fn run(pace: Pace) -> Outcome {
-    let saturation_per_s = saturation(pace);
-    println!("  crash: {saturation_per_s:.0} commands/s saturate it; half of that is offered ...");
-    let seen = kill_and_restart(saturation_per_s, pace);
+impl Case {
+    fn victims(&self) -> std::ops::Range<usize> {
+        self.replicas - self.dead..self.replicas
+    }
+}
+
+pub fn run(case: Case, pace: Pace) -> Outcome {
+    let saturation = saturation(case, pace);
+    println!(
+        "  {}: {:.0} commands/s saturate it; half of that is offered ...",
+        case.name, saturation.all
+    );
+    let seen = kill_and_restart(case, saturation, pace);
     outcome(&seen, pace)
 }
 
-/// Commands per second, when there are always more than fit.
-fn saturation(pace: Pace) -> f64 {
-    println!("  crash: the saturation, with the same settings ...");
-    let mut cluster = Cluster::start(REPLICAS, CHAIN);
+fn saturation(case: Case, pace: Pace) -> Saturation {
+    println!(
+        "  {}: the saturation, with the same settings ...",
+        case.name
+    );
+    let mut cluster = Cluster::start(case.replicas, CHAIN);
     let schedule = Schedule {
         start_ns: now_ns(),
         per_second: None,
         count: u64::MAX >> 1,
     };
     cluster.work(Work::Commands(schedule));
-    let measured = measure_phase(&mut cluster, pace);
+    let measure = |cluster: &mut Cluster| {
+        let measured = measure_phase(cluster, pace.warm_up, pace.cluster);
+        measured.mean(|phase| phase.commands) / measured.seconds
+    };
+    let all = measure(&mut cluster);
+    case.victims().for_each(|victim| cluster.kill(victim));
+    await_rotations(&mut cluster, case.replicas);
+    let dead = measure(&mut cluster);
     cluster.stop();
-    let commands: u64 = measured.phases.iter().map(|phase| phase.commands).sum();
-    commands as f64 / REPLICAS as f64 / measured.seconds
+    Saturation { all, dead }
 }
 
-fn kill_and_restart(saturation_per_s: f64, pace: Pace) -> Seen {
-    let mut cluster = Cluster::start(REPLICAS, CHAIN);
+/// Waits until the replicas are ten rotations further.
+fn await_rotations(cluster: &mut Cluster, replicas: usize) {
+    let view_of = |places: &[Place]| places.iter().map(|place| place.view).max().unwrap_or(0);
+    let until = view_of(&cluster.places()) + DEATH_ROTATIONS * replicas as u64;
+    let what = "the replicas are ten rotations further";
+    cluster.wait_until(what, DEATH_MAX, |places| view_of(places) >= until);
+}
+
+fn kill_and_restart(case: Case, saturation: Saturation, pace: Pace) -> Seen {
+    let mut cluster = Cluster::start(case.replicas, CHAIN);
     let start_ns = in_a_moment();
-    let rate = Some(saturation_per_s / 2.0);
     let mut schedule = Schedule {
         start_ns,
-        per_second: rate,
+        per_second: Some(saturation.all / 2.0),
         count: u64::MAX >> 1,
     };
     cluster.work(Work::Commands(schedule));
@@ -127,46 +176,51 @@ fn kill_and_restart(saturation_per_s: f64, pace: Pace) -> Seen {
 
     cluster.ask_all(&Ask::Phases(begins.clone()));
     sleep_until(begins[0]);
-    thread::sleep(pace.crash_phase);
-    begin_phase(&mut cluster, &mut begins);
-    println!("  crash: replica {VICTIM} is killed ...");
-    cluster.kill(VICTIM);
-    thread::sleep(pace.crash_phase);
-    begin_phase(&mut cluster, &mut begins);
-    println!("  crash: it is started again ...");
-    cluster.restart(VICTIM);
-    cluster.ask(VICTIM, &Ask::Work(Work::Commands(schedule)));
-    let caught_up = cluster.wait_for(Duration::from_secs(30), |places| {
-        let most = places.iter().map(|place| place.height).max().unwrap_or(0);
-        places[VICTIM].height + CAUGHT_UP_BLOCKS >= most
-    });
+    thread::sleep(pace.fault_phase);
     begin_phase(&mut cluster, &mut begins);
     println!(
-        "  crash: it has {}caught up ...",
-        if caught_up { "" } else { "NOT " }
+        "  {}: {} of {} are killed ...",
+        case.name, case.dead, case.replicas
     );
-    thread::sleep(pace.crash_phase);
+    case.victims().for_each(|victim| cluster.kill(victim));
+    await_rotations(&mut cluster, case.replicas);
+    begin_phase(&mut cluster, &mut begins);
+    thread::sleep(pace.fault_phase);
+    begin_phase(&mut cluster, &mut begins);
+    println!("  {}: they are started again ...", case.name);
+    for victim in case.victims() {
+        cluster.restart(victim);
+        cluster.ask(victim, &Ask::Work(Work::Commands(schedule)));
+    }
+    let caught_up = cluster.wait_for(Duration::from_secs(30), |places| {
+        let most = places.iter().map(|place| place.height).max().unwrap_or(0);
+        places
+            .iter()
+            .all(|place| place.height + CAUGHT_UP_BLOCKS >= most)
+    });
+    begin_phase(&mut cluster, &mut begins);
+    let not = if caught_up { "" } else { "NOT " };
+    println!("  {}: they have {not}caught up ...", case.name);
+    thread::sleep(pace.fault_phase);
 
     let end = in_a_moment();
     schedule.count = schedule.due(end);
     cluster.work(Work::Commands(schedule));
     begins.push(end);
     sleep_until(end);
-    let longest = BASE_TIMEOUT.mul_f64(WAIT_TIMEOUTS_MAX) + Duration::from_secs(5);
-    let is_done = |places: &[crate::protocol::Place]| {
-        places.iter().all(|place| place.commands >= schedule.count)
-    };
-    let all_in_time = cluster.wait_for(longest, is_done) && caught_up;
-    let mut reports = cluster.reports();
-    cluster.stop();
-    let victim = reports.remove(VICTIM);
     let offered = schedule.count;
+    let is_done = |places: &[Place]| places.iter().all(|place| place.commands >= offered);
+    let all_in_time = cluster.wait_for(LAST_COMMIT_MAX, is_done) && caught_up;
+    let mut survivors = cluster.reports();
+    cluster.stop();
+    let victims = survivors.split_off(case.victims().start);
     Seen {
-        saturation_per_s,
+        case,
+        saturation,
         offered,
         begins,
-        reports,
-        victim,
+        survivors,
+        victims,
         all_in_time,
     }
 }
@@ -185,24 +239,25 @@ fn begin_phase(cluster: &mut Cluster, begins: &mut Vec<u64>) {
 fn outcome(seen: &Seen, pace: Pace) -> Outcome {
     let lines: Vec<Line> = (0..PHASES.len()).map(|phase| line(seen, phase)).collect();
     Outcome {
-        name: "crash",
+        name: seen.case.name,
         table: table(seen, &lines),
         settings: json!({
-            "replicas": REPLICAS,
+            "replicas": seen.case.replicas,
+            "dead": seen.case.dead,
             "chain": CHAIN,
             "command_bytes": COMMAND_BYTES,
-            "offered_per_s": seen.saturation_per_s / 2.0,
             "queue_max": queue_max(seen),
             "durability": "synced",
             "pace": pace,
         }),
         figures: json!({
-            "saturation_per_s": seen.saturation_per_s,
+            "saturation_per_s": seen.saturation,
             "offered": seen.offered,
             "backlog_max": backlog_max(seen),
             "phases": lines,
         }),
         criteria: criteria(seen, &lines),
+        numbers: numbers(seen, &lines),
     }
 }
 
@@ -210,7 +265,7 @@ fn line(seen: &Seen, phase: usize) -> Line {
     let seconds = (seen.begins[phase + 1] - seen.begins[phase]) as f64 / 1e9;
     let mut latency = Histogram::default();
     let mut committed = 0;
-    for report in &seen.reports {
+    for report in &seen.survivors {
         if let Some(seen) = report.phases.get(phase) {
             latency.add(&seen.latency);
             committed += seen.commands;
@@ -219,8 +274,8 @@ fn line(seen: &Seen, phase: usize) -> Line {
     Line {
         phase: PHASES[phase],
         seconds,
-        offered_per_s: seen.saturation_per_s / 2.0,
-        committed_per_s: committed as f64 / seen.reports.len() as f64 / seconds,
+        offered_per_s: seen.saturation.all / 2.0,
+        committed_per_s: committed as f64 / seen.survivors.len() as f64 / seconds,
         latency_p50_us: latency.quantile_us(0.5),
         latency_p99_us: latency.quantile_us(0.99),
         latency_max_us: latency.max_us(),
@@ -232,12 +287,12 @@ fn in_timeouts(us: u64) -> f64 {
 }
 
 fn queue_max(seen: &Seen) -> u64 {
-    let per_timeout = seen.saturation_per_s / 2.0 * BASE_TIMEOUT.as_secs_f64();
+    let per_timeout = seen.saturation.all / 2.0 * BASE_TIMEOUT.as_secs_f64();
     (per_timeout * QUEUE_TIMEOUTS) as u64
 }
 
 fn backlog_max(seen: &Seen) -> u64 {
-    seen.reports
+    seen.survivors
         .iter()
         .map(|report| report.backlog_max)
         .max()
@@ -245,17 +300,17 @@ fn backlog_max(seen: &Seen) -> u64 {
 }
 
 fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
-    let offered = seen.offered;
-    let all = || seen.reports.iter().chain([&seen.victim]);
+    let (name, offered) = (seen.case.name, seen.offered);
+    let all = || seen.survivors.iter().chain(&seen.victims);
     let are_all_there = all().all(|report| report.place.commands == offered);
     let out_of_turn: u64 = all().map(|report| report.out_of_turn).sum();
     let once = Criterion {
-        what: format!("crash: all {offered} commands committed, each once, on all replicas"),
+        what: format!("{name}: all {offered} commands committed, each once, on all replicas"),
         held: seen.all_in_time && are_all_there && out_of_turn == 0,
     };
     let queue = Criterion {
         what: format!(
-            "crash: at most {} commands waited; the queue has {}",
+            "{name}: at most {} commands waited; the queue has {}",
             backlog_max(seen),
             queue_max(seen)
         ),
@@ -268,31 +323,43 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
     let behind = lines.iter().map(behind).fold(0.0, f64::max);
     let rate = Criterion {
         what: format!(
-            "crash: at the end of a phase at most {behind:.2} base time-outs' worth was behind; at \
+            "{name}: at the end of a phase at most {behind:.2} base time-outs' worth was behind; at \
              most {BEHIND_TIMEOUTS_MAX}"
         ),
         held: behind <= BEHIND_TIMEOUTS_MAX,
     };
-    let longest = lines
-        .iter()
-        .map(|line| line.latency_max_us)
-        .max()
-        .unwrap_or(0);
-    let wait = Criterion {
-        what: format!(
-            "crash: the longest wait was {:.2} base time-outs; at most {WAIT_TIMEOUTS_MAX}",
-            in_timeouts(longest)
+    let longest = lines.iter().map(|line| in_timeouts(line.latency_max_us));
+    let longest = longest.fold(0.0, f64::max);
+    let wait = seen.case.wait_timeouts_max.map(|most| Criterion {
+        what: format!("{name}: the longest wait was {longest:.2} base time-outs; at most {most}"),
+        held: longest <= most,
+    });
+    [once, queue, rate].into_iter().chain(wait).collect()
+}
+
+fn numbers(seen: &Seen, lines: &[Line]) -> BTreeMap<String, f64> {
+    if seen.case.dead > 1 {
+        return BTreeMap::new(); // the numbers to reach are those of one of four
+    }
+    let p50 = |phase: usize| lines[phase].latency_p50_us as f64;
+    [
+        (
+            "dead-throughput",
+            seen.saturation.dead / seen.saturation.all,
         ),
-        held: in_timeouts(longest) <= WAIT_TIMEOUTS_MAX,
-    };
-    vec![once, queue, rate, wait]
+        ("dead-p50", p50(DEAD) / p50(BEFORE)),
+        ("death-wait", in_timeouts(lines[DEATH].latency_max_us)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 fn table(seen: &Seen, lines: &[Line]) -> Table {
     let title = format!(
-        "one of {REPLICAS} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; \
-         base time-out {} ms",
-        seen.saturation_per_s,
+        "{} of {} killed; {COMMAND_BYTES}-byte commands at half of {:.0}/s; base time-out {} ms",
+        seen.case.dead,
+        seen.case.replicas,
+        seen.saturation.all,
         BASE_TIMEOUT.as_millis()
     );
     let mut head = vec![""];
@@ -322,8 +389,14 @@ fn table(seen: &Seen, lines: &[Line]) -> Table {
     row("max in base time-outs", &|line| {
         format!("{:.2}", in_timeouts(line.latency_max_us))
     });
-    table.notes.push(
+    table.notes = vec![
+        format!(
+            "Saturated: {:.0} commands/s before, {:.0} without the dead after {DEATH_ROTATIONS} \
+             rotations.",
+            seen.saturation.all, seen.saturation.dead
+        ),
+        format!("death: the first {DEATH_ROTATIONS} rotations of it."),
         "Latency: from the time a command was due until a survivor has seen its commit.".into(),
-    );
+    ];
     table
 }
