@@ -44,18 +44,13 @@ pub struct Case {
     pub replicas: usize,
     /// So many, the last ones: at most a third.
     pub dead: usize,
+    pub block_data_bytes_max: u64,
     /// The longest that a command may wait, in base time-outs. With more than one dead the commits
     /// of a rotation depend on who leads after whom.
     pub wait_timeouts_max: Option<f64>,
 }
 
-const CHAIN: ChainSettings = ChainSettings {
-    commit_rule: CommitRule::ThreeChain,
-    base_timeout_ms: 300,
-    block_data_bytes_max: 8 << 20,
-};
-
-const BASE_TIMEOUT: Duration = Duration::from_millis(CHAIN.base_timeout_ms as u64);
+const BASE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The most commands that may wait, in base time-outs' worth of them.
 const QUEUE_TIMEOUTS: f64 = 4.0;
@@ -101,6 +96,7 @@ struct Saturation {
     all: f64,
     /// After ten rotations without the dead.
     dead: f64,
+    goes_on: bool,
 }
 
 /// What was seen of the whole run.
@@ -112,10 +108,19 @@ struct Seen {
     begins: Vec<u64>,
     survivors: Vec<Report>,
     victims: Vec<Report>,
+    goes_on: bool,
     all_in_time: bool,
 }
 
 impl Case {
+    fn chain(&self) -> ChainSettings {
+        ChainSettings {
+            commit_rule: CommitRule::ThreeChain,
+            base_timeout_ms: BASE_TIMEOUT.as_millis() as u32,
+            block_data_bytes_max: self.block_data_bytes_max,
+        }
+    }
+
     fn victims(&self) -> std::ops::Range<usize> {
         self.replicas - self.dead..self.replicas
     }
@@ -136,7 +141,7 @@ fn saturation(case: Case, pace: Pace) -> Saturation {
         "  {}: the saturation, with the same settings ...",
         case.name
     );
-    let mut cluster = Cluster::start(case.replicas, CHAIN);
+    let mut cluster = Cluster::start(case.replicas, case.chain());
     let schedule = Schedule {
         start_ns: now_ns(),
         per_second: None,
@@ -149,22 +154,21 @@ fn saturation(case: Case, pace: Pace) -> Saturation {
     };
     let all = measure(&mut cluster);
     case.victims().for_each(|victim| cluster.kill(victim));
-    await_rotations(&mut cluster, case.replicas);
+    let goes_on = await_rotations(&mut cluster, case.replicas);
     let dead = measure(&mut cluster);
     cluster.stop();
-    Saturation { all, dead }
+    Saturation { all, dead, goes_on }
 }
 
-/// Waits until the replicas are ten rotations further.
-fn await_rotations(cluster: &mut Cluster, replicas: usize) {
+/// Waits until the replicas are ten rotations further; whether they came there.
+fn await_rotations(cluster: &mut Cluster, replicas: usize) -> bool {
     let view_of = |places: &[Place]| places.iter().map(|place| place.view).max().unwrap_or(0);
     let until = view_of(&cluster.places()) + DEATH_ROTATIONS * replicas as u64;
-    let what = "the replicas are ten rotations further";
-    cluster.wait_until(what, DEATH_MAX, |places| view_of(places) >= until);
+    cluster.wait_for(DEATH_MAX, |places| view_of(places) >= until)
 }
 
 fn kill_and_restart(case: Case, saturation: Saturation, pace: Pace) -> Seen {
-    let mut cluster = Cluster::start(case.replicas, CHAIN);
+    let mut cluster = Cluster::start(case.replicas, case.chain());
     let start_ns = in_a_moment();
     let mut schedule = Schedule {
         start_ns,
@@ -183,7 +187,7 @@ fn kill_and_restart(case: Case, saturation: Saturation, pace: Pace) -> Seen {
         case.name, case.dead, case.replicas
     );
     case.victims().for_each(|victim| cluster.kill(victim));
-    await_rotations(&mut cluster, case.replicas);
+    let goes_on = await_rotations(&mut cluster, case.replicas) && saturation.goes_on;
     begin_phase(&mut cluster, &mut begins);
     thread::sleep(pace.fault_phase);
     begin_phase(&mut cluster, &mut begins);
@@ -221,6 +225,7 @@ fn kill_and_restart(case: Case, saturation: Saturation, pace: Pace) -> Seen {
         begins,
         survivors,
         victims,
+        goes_on,
         all_in_time,
     }
 }
@@ -244,7 +249,7 @@ fn outcome(seen: &Seen, pace: Pace) -> Outcome {
         settings: json!({
             "replicas": seen.case.replicas,
             "dead": seen.case.dead,
-            "chain": CHAIN,
+            "chain": seen.case.chain(),
             "command_bytes": COMMAND_BYTES,
             "queue_max": queue_max(seen),
             "durability": "synced",
@@ -308,6 +313,10 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
         what: format!("{name}: all {offered} commands committed, each once, on all replicas"),
         held: seen.all_in_time && are_all_there && out_of_turn == 0,
     };
+    let goes_on = Criterion {
+        what: format!("{name}: {DEATH_ROTATIONS} rotations took less than {DEATH_MAX:?}"),
+        held: seen.goes_on,
+    };
     let queue = Criterion {
         what: format!(
             "{name}: at most {} commands waited; the queue has {}",
@@ -334,7 +343,8 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
         what: format!("{name}: the longest wait was {longest:.2} base time-outs; at most {most}"),
         held: longest <= most,
     });
-    [once, queue, rate].into_iter().chain(wait).collect()
+    let criteria = [once, goes_on, queue, rate];
+    criteria.into_iter().chain(wait).collect()
 }
 
 fn numbers(seen: &Seen, lines: &[Line]) -> BTreeMap<String, f64> {

@@ -124,6 +124,7 @@ const ONE_OF_FOUR: Case = Case {
     name: "fault",
     replicas: 4,
     dead: 1,
+    block_data_bytes_max: 8 << 20,
     wait_timeouts_max: Some(3.0),
 };
 
@@ -131,6 +132,7 @@ const THREE_OF_TEN: Case = Case {
     name: "fault-3-of-10",
     replicas: 10,
     dead: 3,
+    block_data_bytes_max: 2 << 20, // a block goes to nine others, on the same machine
     wait_timeouts_max: None,
 };
 
