@@ -1,5 +1,5 @@
-//! A child process of the bench: the floor, one replica, or clients. It obeys its standard input, and ends,
-//! its files with it, when that is closed: so nothing outlives the bench.
+//! A child process of the bench: the floor, one replica, or clients. It obeys its standard input,
+//! and ends, its files with it, when that is closed: so nothing outlives the bench.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};

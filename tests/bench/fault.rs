@@ -2,9 +2,10 @@
 //!
 //! First the saturation is measured, with all and without the dead. Then, in another cluster,
 //! commands are offered in an open loop, at half of the lower of the two. A command is due by the
-//! schedule, and waits from then on, whether or not anybody was there to take it; it is done when it has been seen committed. Every command is offered to all
-//! replicas, and the next leader that has room proposes it. The queue is bounded: a command that
-//! finds [`QUEUE_TIMEOUTS`] base time-outs' worth of others before it counts as lost.
+//! schedule, and waits from then on, whether or not anybody was there to take it; it is done when
+//! it has been seen committed. Every command is offered to all replicas, and the next leader that
+//! has room proposes it. The queue is bounded: a command that finds [`QUEUE_TIMEOUTS`] base
+//! time-outs' worth of others before it counts as lost.
 //!
 //! # The choice of the base time-out and of the block size
 //! While one of four is dead, each rotation of four views has one that ends by time-out, and what
@@ -136,7 +137,7 @@ impl Case {
 pub fn run(case: Case, pace: Pace) -> Outcome {
     let saturation = saturation(case, pace);
     println!(
-        "  {}: {:.0} commands/s saturate it, {:.0} without the dead; half of the lower is offered ...",
+        "  {}: {:.0} commands/s saturate it, {:.0} without the dead; half of that is offered ...",
         case.name, saturation.all, saturation.dead
     );
     let seen = kill_and_restart(case, saturation, pace);
@@ -339,8 +340,8 @@ fn criteria(seen: &Seen, lines: &[Line]) -> Vec<Criterion> {
     let behind = lines.iter().map(behind).fold(0.0, f64::max);
     let rate = Criterion {
         what: format!(
-            "{name}: at the end of a phase at most {behind:.2} base time-outs' worth was behind; at \
-             most {BEHIND_TIMEOUTS_MAX}"
+            "{name}: at the end of a phase at most {behind:.2} base time-outs' worth was behind; \
+             at most {BEHIND_TIMEOUTS_MAX}"
         ),
         held: behind <= BEHIND_TIMEOUTS_MAX,
     };

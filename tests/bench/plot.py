@@ -73,10 +73,9 @@ def fault(figures: dict, axes: list[Axes]) -> None:
     rates = {what: [line[f"{what}_per_s"] for line in phases] for what in ("offered", "committed")}
     bars(axes[0], names, rates)
     axes[0].set_ylabel("commands/s")
-    waits = {
-        what: [line[f"latency_{what}_us"] / 1e3 for line in phases] for what in ("p50", "p99", "max")
-    }
-    bars(axes[1], names, waits)
+    waits = ("p50", "p99", "max")
+    groups = {what: [line[f"latency_{what}_us"] / 1e3 for line in phases] for what in waits}
+    bars(axes[1], names, groups)
     axes[1].set_yscale("log")
     axes[1].set_ylabel("ms from due to committed")
 
@@ -120,7 +119,8 @@ def draw(path: Path) -> None:
     figure, axes = pyplot.subplots(2, 1, figsize=(wide, 9), layout="constrained")
     DRAWERS[found["bench"]](found["figures"], list(axes))
     machine = found.get("machine", {})
-    figure.suptitle(f"{found['bench']}, {found['date']}\n{machine.get('cores')} x {machine.get('cpu')}")
+    cores = f"{machine.get('cores')} x {machine.get('cpu')}"
+    figure.suptitle(f"{found['bench']}, {found['date']}\n{cores}")
     figure.savefig(path.with_suffix(".png"), dpi=120)
     pyplot.close(figure)
     print(path.with_suffix(".png"))

@@ -22,8 +22,11 @@ mod fault;
 mod floor;
 mod growth;
 mod idle;
+#[allow(dead_code)] // it serves the comparison with peers, too
+mod in_process;
 mod leaders;
 mod load;
+mod memory;
 mod numbers;
 #[path = "../paper/powers.rs"]
 mod powers;
@@ -109,9 +112,10 @@ impl Pace {
 /// Runs what it is the name of.
 type Bench = fn(Pace) -> Outcome;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("cluster", saturated::run),
     ("load", load::run),
+    ("memory", memory::run),
     ("sync", sync::run),
     ("fault", |pace| fault::run(ONE_OF_FOUR, pace)),
     ("fault-3-of-10", |pace| fault::run(THREE_OF_TEN, pace)),
@@ -141,6 +145,7 @@ cargo bench --bench replicas -- [OPTIONS] [floor REPLICAS BYTES SECONDS]
 
   cluster        replicas that always have a block, of several sizes, beside the floor
   load           clients that send commands, from 1,000 a second to saturation; and one at a time
+  memory         replicas in one process, without disk and network
   sync           a fresh replica catches up
   fault          one of four is killed under load, and comes back
   fault-3-of-10  three of ten are killed under load, and come back
