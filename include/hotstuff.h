@@ -1326,6 +1326,7 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * |-----------------------------|-----------------------------------|---------------|
  * | "chain.id"                  | a number                          | (required)    |
  * | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
+ * | "chain.leader_rule"         | "round_robin", "active"           | round_robin   |
  * | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
  * | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
  * | "storage.data_dir"          | a path                            | (required)    |
@@ -1342,7 +1343,8 @@ HOTSTUFF_API void hotstuff_config_free(hotstuff_config *cfg);
  * | "limits.pending_bytes_max"  | 65536 to 1099511627776, of data   | 268435456     |
  * | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
  *
- * What begins with "chain." is part of the genesis: the same on all replicas.
+ * What begins with "chain." is part of the genesis: the same on all replicas. By the leader rule
+ * "active" those validators lead who have signed lately: a dead one costs no time-outs.
  *
  * @param cfg    the config
  * @param name   one of these names

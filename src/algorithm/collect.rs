@@ -23,8 +23,8 @@ pub(super) struct Votes {
 struct ViewVotes {
     ballots: BTreeMap<usize, Signed<VoteStatement>>,
     certified: Option<VoteStatement>,
-    /// The first that the leader has proposed.
-    proposal: Option<Box<Signed<BlockHeader>>>,
+    /// The leader, and the first that it has proposed.
+    proposal: Option<(ValidatorAddress, Box<Signed<BlockHeader>>)>,
 }
 
 impl Votes {
@@ -92,19 +92,24 @@ impl Votes {
         views.filter_map(move |(_, view)| view.ballots.get(&index).copied())
     }
 
-    /// The first proposal of the view, with its leader's signature; `header` if there was none.
+    /// The first proposal of the view by its leader, who signed it; `header` if there was none.
     pub(super) fn first_proposal(
         &mut self,
         header: &BlockHeader,
+        leader: ValidatorAddress,
         signature: Signature,
     ) -> &Signed<BlockHeader> {
         let view = self.views.entry(header.view).or_default();
-        view.proposal.get_or_insert_with(|| {
-            Box::new(Signed {
-                statement: header.clone(),
-                signature,
-            })
-        })
+        // Who leads a view may be seen otherwise after a commit: two leaders do not contradict.
+        view.proposal.take_if(|(by, _)| *by != leader);
+        let first = || Signed {
+            statement: header.clone(),
+            signature,
+        };
+        let (_, first) = view
+            .proposal
+            .get_or_insert_with(|| (leader, Box::new(first())));
+        first
     }
 
     /// Whether `validator` has voted in `first` or later, as far as is known here.

@@ -39,7 +39,9 @@ impl Algorithm {
         if !self.is_collected(header.view) {
             return false;
         }
-        let first = self.votes.first_proposal(header, vote.signature);
+        let first = self
+            .votes
+            .first_proposal(header, vote.voter, vote.signature);
         if first.statement == *header {
             return false;
         }

@@ -19,9 +19,9 @@ use super::{Algorithm, Event, To};
 const BACK_OFF_DIVISOR: u32 = 16;
 const BACK_OFF_MAX: u32 = 2;
 
-/// Of peers that have failed, who has cost the least time since is asked first. What one has cost is
-/// remembered to so many base time-outs more than what the cheapest has: a peer that was cut off for
-/// long is not to wait for long behind one that gives a block at a time.
+/// Of peers that have failed, who has cost the least time since is asked first. What one has cost
+/// is remembered to so many base time-outs more than what the cheapest has: a peer that was cut off
+/// for long is not to wait for long behind one that gives a block at a time.
 const COST_LEAD_MAX: u32 = 4;
 
 /// Peers whose failures are remembered; of more, the one that may be asked again first is not.

@@ -20,7 +20,8 @@ use crate::pacemaker::{DefaultPacemaker, Pacemaker};
 use crate::replica::ReplicaConfig;
 use crate::types::limits::*;
 use crate::types::{
-    ChainId, ChainParameters, CommitRule, Genesis, KeyPair, ValidatorAddress, ValidatorSet,
+    ChainId, ChainParameters, CommitRule, Genesis, KeyPair, LeaderRule, ValidatorAddress,
+    ValidatorSet,
 };
 
 /// Commit rule: three certificates in consecutive views commit a block (HotStuff). The default.
@@ -183,6 +184,10 @@ impl Settings {
     pub(super) fn set_chain_id(&mut self, chain_id: u64) -> Result<(), Failure> {
         self.chain_id = Some(ChainId(chain_id));
         Ok(())
+    }
+
+    pub(super) fn set_leader_rule(&mut self, rule: LeaderRule) {
+        self.parameters.leader_rule = rule;
     }
 
     pub(super) fn set_data_dir(&mut self, path: &str) -> Result<(), Failure> {

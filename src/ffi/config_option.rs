@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::config::{change, Settings};
 use super::entry::{failure, Failure};
 use super::*;
+use crate::types::LeaderRule;
 
 /// Sets an option by its name: for settings that newer libraries have and your header has not, and
 /// for config files. [serial]
@@ -14,6 +15,7 @@ use super::*;
 /// |-----------------------------|-----------------------------------|---------------|
 /// | "chain.id"                  | a number                          | (required)    |
 /// | "chain.commit_rule"         | "three_chain", "two_chain"        | three_chain   |
+/// | "chain.leader_rule"         | "round_robin", "active"           | round_robin   |
 /// | "chain.max_idle_ms"         | 1 to 86400000                     | 5000          |
 /// | "chain.max_block_bytes"     | 1 to 67108864                     | 1048576       |
 /// | "storage.data_dir"          | a path                            | (required)    |
@@ -30,7 +32,8 @@ use super::*;
 /// | "limits.pending_bytes_max"  | 65536 to 1099511627776, of data   | 268435456     |
 /// | "limits.views_ahead_max"    | 1 to 65536, whose votes are kept  | 32            |
 ///
-/// What begins with "chain." is part of the genesis: the same on all replicas.
+/// What begins with "chain." is part of the genesis: the same on all replicas. By the leader rule
+/// "active" those validators lead who have signed lately: a dead one costs no time-outs.
 ///
 /// @param cfg    the config
 /// @param name   one of these names
@@ -68,6 +71,14 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), Failure> 
                 ("two_chain", HOTSTUFF_COMMIT_RULE_TWO_CHAIN),
             ],
         )?),
+        "chain.leader_rule" => {
+            let rules = [
+                ("round_robin", LeaderRule::RoundRobin),
+                ("active", LeaderRule::Active),
+            ];
+            settings.set_leader_rule(one_of(name, value, &rules)?);
+            Ok(())
+        }
         "chain.max_idle_ms" => settings.set_max_idle_ms(number(name, value)?),
         "chain.max_block_bytes" => settings.set_max_block_bytes(number(name, value)?),
         "storage.data_dir" => settings.set_data_dir(value),
@@ -170,6 +181,6 @@ mod tests {
             }
             count += 1;
         }
-        assert_eq!(count, 17);
+        assert_eq!(count, 18);
     }
 }

@@ -26,7 +26,6 @@ pub enum LeaderRule {
     #[default]
     RoundRobin,
     /// Those in turn who have signed lately (after Carousel, FC 2022): a dead one costs no time.
-    /// Not for use yet: where the set changes, a case of the simulation stalls.
     Active,
 }
 

@@ -16,6 +16,7 @@ against the layers that can see it. A number is how many tests of the layer fail
 random cases the simulation took; a hang is a failure, too.
 """
 
+import argparse
 import concurrent.futures
 import json
 import os
@@ -229,12 +230,20 @@ def print_found(bug, found):
 
 
 def main():
-    words = sys.argv[1:]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="build nothing")
+    parser.add_argument("words", nargs="*", help="only bugs whose names hold this")
+    arguments = parser.parse_args()
     bugs = read_bugs()
     texts = apply(bugs)
-    if words == ["--check"]:
+    if arguments.check:
         print(f"bugs: {len(bugs)} seeded bugs fit the source")
         return
+    wanted = [bug for bug in bugs if " ".join(arguments.words) in bug.name]
+    if not wanted:
+        sys.exit(f"bugs: no name in bugs.txt holds '{' '.join(arguments.words)}'")
     start = time.monotonic()
     write_copy(texts)
     programs = build()
@@ -242,7 +251,6 @@ def main():
         failure = run_layer(programs[layer], layer, "none")
         if failure:
             sys.exit(f"bugs: without any bug, {layer} fails: {failure[1]}")
-    wanted = [bug for bug in bugs if " ".join(words) in bug.name]
     print_row("seeded bug", COLUMNS, "what it broke")
     missed = []
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
@@ -255,8 +263,8 @@ def main():
         f"{len(wanted)} seeded bugs, {len(missed)} missed; at most {CASES} simulated cases each; "
         f"{seconds:.0f} s"
     )
-    if missed or not wanted:
-        sys.exit("bugs: missed: " + (", ".join(missed) or "nothing was looked for"))
+    if missed:
+        sys.exit("bugs: missed: " + ", ".join(missed))
 
 
 if __name__ == "__main__":

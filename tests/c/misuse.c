@@ -247,6 +247,11 @@ static void configs(void)
     OK(hotstuff_config_set_genesis_validators(other, set));
     OK(hotstuff_config_genesis_hash(other, &before));
     CHECK(memcmp(&hash, &before, sizeof hash) == 0);
+    EXPECT(HOTSTUFF_E_INVALID_ARGUMENT, hotstuff_config_set_option(other, "chain.leader_rule", "x"));
+    OK(hotstuff_config_set_option(other, "chain.leader_rule", "active"));
+    OK(hotstuff_config_genesis_hash(other, &before));
+    CHECK(memcmp(&hash, &before, sizeof hash) != 0);
+    OK(hotstuff_config_set_option(other, "chain.leader_rule", "round_robin"));
     OK(hotstuff_config_set_max_idle_ms(other, 4999));
     OK(hotstuff_config_genesis_hash(other, &before));
     CHECK(memcmp(&hash, &before, sizeof hash) != 0);

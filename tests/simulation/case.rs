@@ -7,6 +7,7 @@ use crate::faults::{Counts, Kind};
 use crate::progress::{bound, leader, BLOCKS};
 use crate::setup::{Setup, MILLIS};
 use crate::world::World;
+use hotstuff::types::LeaderRule;
 
 /// What came of a case.
 #[derive(Clone, Debug)]
@@ -136,9 +137,11 @@ fn faults_came_to_pass(world: &mut World) {
         .map(|replica| world.view(replica))
         .max()
         .unwrap_or(0);
-    let never_changes = world.setup.changes.is_empty(); // else who led when is not known here
+    // Else who led when is not known here.
+    let is_known =
+        world.setup.changes.is_empty() && world.setup.leader_rule == LeaderRule::RoundRobin;
     let behaviours = world.setup.behaviours.iter().enumerate();
-    for (replica, behaviour) in behaviours.filter(|_| never_changes) {
+    for (replica, behaviour) in behaviours.filter(|_| is_known) {
         let leads = |view: &u64| leader(&world.setup.powers, *view) == replica;
         if (1..views_max).filter(leads).count() >= LED_MIN {
             planned.extend(behaviour.kind());

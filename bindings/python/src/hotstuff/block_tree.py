@@ -167,11 +167,13 @@ class BlockTree(Managed):
 
     def pending(self) -> Iterator[Block]:
         """Blocks that await commit, in the order of heights."""
-        return map(Block, self._each(library.hotstuff_block_tree_pending_at, "reading blocks"))
+        read = library.hotstuff_block_tree_pending_at
+        return map(Block, self._each(read, "reading blocks"))
 
     def evidence(self) -> Iterator[bytes]:
         """The pieces of evidence that the replica keeps, for `verify_evidence`."""
-        return map(take_bytes, self._each(library.hotstuff_block_tree_evidence_at, "reading evidence"))
+        read = library.hotstuff_block_tree_evidence_at
+        return map(take_bytes, self._each(read, "reading evidence"))
 
     def _each(self, read: Callable[..., int], what: str) -> Iterator[ctypes.c_void_p]:
         for index in itertools.count():
