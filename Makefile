@@ -13,6 +13,7 @@ C_LINK = -Iinclude -Ltarget/release -lhotstuff -Wl,-rpath,'$$ORIGIN/../release' 
 
 .PHONY: help demo test test-c test-cluster build examples header sim schedules bugs coverage \
 	twins exhaust build-go test-go bench-languages test-python wheel bench bench-micro bench-peers \
+	bench-cluster bench-growth bench-plot \
 	crash fuzz lint clean package install uninstall dist deb third-party abi docs \
 	check-binary check-abi check-install check-dist FORCE
 
@@ -35,7 +36,10 @@ help:
 	@echo 'make coverage          which lines of src/algorithm the tests run; at least 92 %'
 	@echo 'make crash KILLS=600   kills real replicas at random instants, on disks that forget'
 	@echo 'make fuzz SECONDS=60   libFuzzer for all that reads foreign bytes, so long together'
-	@echo 'make bench             speed against the floor of this machine; JSON in target/bench'
+	@echo 'make bench             speed against the floor of this machine, load, faults; JSON in target/bench'
+	@echo 'make bench-cluster     4 to 31 replicas, empty blocks to 1 MiB; SECONDS=5 of each'
+	@echo 'make bench-growth      memory while COMMANDS=10000000 are committed; 20 GB of disk'
+	@echo 'make bench-plot        draws what is in target/bench, as PNG'
 	@echo 'make bench-micro       instructions of the small things; fails if one has become dearer'
 	@echo 'make bench-peers       beside hotstuff_rs 0.4 on the same work, in one run'
 	@echo 'make header            writes include/hotstuff.h from the source'
@@ -238,6 +242,17 @@ bench:
 	@tests/setup.sh demo
 	$(CARGO) bench --locked --bench door
 	$(CARGO) bench --locked --bench replicas
+
+bench-cluster:
+	@tests/setup.sh demo
+	$(CARGO) bench --locked --bench replicas -- --only cluster --matrix --seconds $(or $(SECONDS),5)
+
+bench-growth:
+	@tests/setup.sh demo
+	$(CARGO) bench --locked --bench replicas -- --only growth --commands $(or $(COMMANDS),10000000)
+
+bench-plot: $(PYTHON_ENV)/installed
+	$(PYTHON_ENV)/bin/python tests/bench/plot.py target/bench
 
 # On its own and in CI. REWRITE=1 writes the baseline anew.
 bench-micro:

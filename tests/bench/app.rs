@@ -1,8 +1,11 @@
 //! The app that is replicated: it makes blocks as it is told, and checks that commands come in
-//! turn. The next command is part of its state, so that no branch carries a command twice.
+//! turn. Which one is next is part of its state, so that no branch carries a command twice.
+//!
+//! All commands of a block come from one source: the schedule that all replicas know, or the
+//! clients of one of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use hotstuff::app::{
     App, BlockTreeSnapshot, ProposeBlockRequest, ProposeBlockResponse, ReadError,
@@ -10,6 +13,7 @@ use hotstuff::app::{
 };
 use hotstuff::types::{StateUpdate, StateUpdates};
 
+use crate::clients::Door;
 use crate::protocol::{Schedule, Work, COMMAND_BYTES};
 use crate::stats::now_ns;
 
@@ -46,13 +50,22 @@ impl Desk {
 
 /// The app.
 pub struct BenchApp {
-    pub desk: std::sync::Arc<Desk>,
+    pub desk: Arc<Desk>,
+    pub door: Arc<Door>,
     /// Bytes of data that fit into a block.
     pub block_data_bytes_max: usize,
 }
 
-/// The key of the next command's number.
-const NEXT: &[u8] = b"next";
+/// The source of the commands of a schedule.
+pub const SCHEDULE: u8 = u8::MAX;
+
+/// What a command is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    pub source: u8,
+    /// From 0 on, without a gap.
+    pub turn: u64,
+}
 
 impl App for BenchApp {
     fn propose_block(&mut self, request: ProposeBlockRequest<'_>) -> ProposeBlockResponse {
@@ -63,8 +76,12 @@ impl App for BenchApp {
                 data[..8].copy_from_slice(&now_ns().to_le_bytes());
                 block(data, None)
             }
-            Work::Commands(schedule) => match next_command(request.block_tree) {
-                Ok(next) => self.propose_commands(&schedule, next),
+            Work::Commands(schedule) => match next_turn(request.block_tree, SCHEDULE) {
+                Ok(next) => self.propose_due(&schedule, next),
+                Err(_) => ProposeBlockResponse::Failed,
+            },
+            Work::Clients => match next_turn(request.block_tree, self.door.source()) {
+                Ok(next) => self.propose_clients(next),
                 Err(_) => ProposeBlockResponse::Failed,
             },
         }
@@ -72,37 +89,52 @@ impl App for BenchApp {
 
     fn validate_block(&mut self, request: ValidateBlockRequest<'_>) -> ValidateBlockResponse {
         let data = &request.proposed_block.data;
-        let Some(numbers) = commands_in(data) else {
+        let Some(mut commands) = commands_in(data).map(Iterator::peekable) else {
             return valid(None);
         };
-        let Ok(mut next) = next_command(request.block_tree) else {
+        let source = commands.peek().map_or(SCHEDULE, |(first, _)| first.source);
+        let Ok(mut turn) = next_turn(request.block_tree, source) else {
             return ValidateBlockResponse::Undecided;
         };
-        for (number, _) in numbers {
-            if number != next {
+        for (number, _) in commands {
+            if number != (Number { source, turn }) {
                 return ValidateBlockResponse::Invalid;
             }
-            next += 1;
+            turn += 1;
         }
-        valid(Some(set_next(next)))
+        valid(Some(set_next(source, turn)))
     }
 }
 
 impl BenchApp {
-    fn propose_commands(&self, schedule: &Schedule, next: u64) -> ProposeBlockResponse {
+    fn fits(&self) -> usize {
+        self.block_data_bytes_max / COMMAND_BYTES
+    }
+
+    fn propose_clients(&self, next: u64) -> ProposeBlockResponse {
+        let data = self.door.commands(next, self.fits());
+        let count = (data.len() / COMMAND_BYTES) as u64;
+        if count == 0 {
+            return ProposeBlockResponse::Defer;
+        }
+        block(data, Some(set_next(self.door.source(), next + count)))
+    }
+
+    fn propose_due(&self, schedule: &Schedule, next: u64) -> ProposeBlockResponse {
         let now = now_ns();
-        let fits = (self.block_data_bytes_max / COMMAND_BYTES) as u64;
+        let fits = self.fits() as u64;
         let count = schedule.due(now).saturating_sub(next).min(fits);
         if count == 0 {
             self.desk.waits_for.store(next + 1, Ordering::Relaxed);
             return ProposeBlockResponse::Defer;
         }
         let mut data = vec![0x5a; count as usize * COMMAND_BYTES];
-        for (number, command) in (next..).zip(data.chunks_exact_mut(COMMAND_BYTES)) {
-            command[..8].copy_from_slice(&(number | COMMAND_MARK).to_le_bytes());
-            command[8..16].copy_from_slice(&schedule.due_ns(number, now).to_le_bytes());
+        let source = SCHEDULE;
+        for (turn, command) in (next..).zip(data.chunks_exact_mut(COMMAND_BYTES)) {
+            set_number(command, Number { source, turn });
+            set_due(command, schedule.due_ns(turn, now));
         }
-        block(data, Some(set_next(next + count)))
+        block(data, Some(set_next(source, next + count)))
     }
 }
 
@@ -121,14 +153,19 @@ fn valid(state_updates: Option<StateUpdates>) -> ValidateBlockResponse {
     }
 }
 
-fn next_command(tree: &dyn BlockTreeSnapshot) -> Result<u64, ReadError> {
-    let value = tree.state(NEXT)?;
+/// The key of the next turn of a source.
+fn next_key(source: u8) -> Vec<u8> {
+    vec![b'n', source]
+}
+
+fn next_turn(tree: &dyn BlockTreeSnapshot, source: u8) -> Result<u64, ReadError> {
+    let value = tree.state(&next_key(source))?;
     Ok(value.and_then(|value| number(&value)).unwrap_or(0))
 }
 
-fn set_next(next: u64) -> StateUpdates {
+fn set_next(source: u8, next: u64) -> StateUpdates {
     vec![StateUpdate::Set {
-        key: NEXT.to_vec(),
+        key: next_key(source),
         value: next.to_le_bytes().to_vec(),
     }]
 }
@@ -137,11 +174,28 @@ fn set_next(next: u64) -> StateUpdates {
 /// has no such bit before the year 2262.
 const COMMAND_MARK: u64 = 1 << 63;
 
+/// Where the source stands in the number.
+const SOURCE_SHIFT: u32 = 48;
+
+pub fn set_number(command: &mut [u8], number: Number) {
+    let source = u64::from(number.source) << SOURCE_SHIFT;
+    let number = COMMAND_MARK | source | number.turn;
+    command[..8].copy_from_slice(&number.to_le_bytes());
+}
+
+pub fn set_due(command: &mut [u8], due_ns: u64) {
+    command[8..16].copy_from_slice(&due_ns.to_le_bytes());
+}
+
 /// The number and the due time of each command in a block; `None` for a block that holds none.
-pub fn commands_in(data: &[u8]) -> Option<impl Iterator<Item = (u64, u64)> + '_> {
+pub fn commands_in(data: &[u8]) -> Option<impl Iterator<Item = (Number, u64)> + '_> {
     let commands = data.chunks_exact(COMMAND_BYTES).map(|command| {
         let at = |from: usize| number(&command[from..]).expect("a whole command");
-        (at(0) & !COMMAND_MARK, at(8))
+        let number = Number {
+            source: (at(0) >> SOURCE_SHIFT) as u8,
+            turn: at(0) & ((1 << SOURCE_SHIFT) - 1),
+        };
+        (number, at(8))
     });
     number(data)
         .is_some_and(|first| first & COMMAND_MARK != 0)

@@ -1,6 +1,7 @@
-//! A child process of the bench: the floor, or one replica. It obeys its standard input, and ends,
-//! its files with it, when that is closed: so nothing outlives the bench.
+//! A child process of the bench: the floor, one replica, or clients. It obeys its standard input,
+//! and ends, its files with it, when that is closed: so nothing outlives the bench.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,9 +19,10 @@ use hotstuff::types::{
     ValidatorSet,
 };
 
-use crate::app::{commands_in, proposed_ns, BenchApp, Desk};
+use crate::app::{commands_in, proposed_ns, BenchApp, Desk, Number, SCHEDULE};
+use crate::clients::{self, Door};
 use crate::floor;
-use crate::protocol::{Answer, Ask, Place, ReplicaSettings, Report, Role, Votes, Work};
+use crate::protocol::{Answer, Ask, Place, ReplicaSettings, Report, Role, Work};
 use crate::stats::now_ns;
 
 /// The life of a child.
@@ -32,6 +34,10 @@ pub fn run() {
             answer(&Answer::Floor(Box::new(floor::run(&settings))));
         }
         Some(Role::Replica(settings)) => run_replica(&settings),
+        Some(Role::Clients(settings)) => {
+            let result = clients::run(&settings);
+            answer(&Answer::Clients(Box::new(result)));
+        }
         None => (),
     }
 }
@@ -64,7 +70,9 @@ fn answer(answer: &Answer) {
 
 fn run_replica(settings: &ReplicaSettings) {
     let seat = Seat::open(settings);
-    answer(&Answer::Ready);
+    let replica = Arc::clone(&seat.replica);
+    let client_port = seat.door.open(move || drop(replica.notify())); // it may have ended
+    answer(&Answer::Ready { client_port });
     while let Some(ask) = read_line() {
         if matches!(ask, Ask::Quit) {
             let _ = seat.replica.stop(Duration::from_secs(5));
@@ -81,6 +89,7 @@ struct Seat {
     replica: Arc<Replica>,
     network: Arc<TcpNetwork>,
     desk: Arc<Desk>,
+    door: Arc<Door>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -90,8 +99,10 @@ impl Seat {
         let network = TcpNetwork::open(tcp_config(settings), key.duplicate());
         let network = Arc::new(network.unwrap_or_else(|error| panic!("{error}")));
         let desk = Arc::new(Desk::default());
+        let door = Arc::new(Door::new(settings.index as u8));
         let app = BenchApp {
             desk: Arc::clone(&desk),
+            door: Arc::clone(&door),
             block_data_bytes_max: settings.chain.block_data_bytes_max as usize,
         };
         let provider: Arc<dyn NetworkProvider> = Arc::clone(&network) as _;
@@ -103,6 +114,7 @@ impl Seat {
             replica,
             network,
             desk,
+            door,
             seen,
         };
         seat.spawn_reader();
@@ -113,13 +125,16 @@ impl Seat {
     /// Reads what is committed, as a host does that answers its clients.
     fn spawn_reader(&self) {
         let (replica, seen) = (Arc::clone(&self.replica), Arc::clone(&self.seen));
-        let desk = Arc::clone(&self.desk);
+        let (desk, door) = (Arc::clone(&self.desk), Arc::clone(&self.door));
         let mut at = replica.info().committed_height;
         thread::spawn(move || loop {
             match replica.next_committed(at, Duration::from_secs(60)) {
                 Ok(committed) => {
                     at = at.next();
                     lock(&seen).count(&committed, at, &desk.work());
+                    if door.answer(&committed.block.data) {
+                        let _ = replica.notify(); // it may have ended
+                    }
                 }
                 Err(ReplicaError::TimedOut) => (),
                 Err(ReplicaError::Closed) => return,
@@ -150,11 +165,7 @@ impl Seat {
                 Answer::Done
             }
             Ask::Phases(begin) => {
-                let mut seen = lock(&self.seen);
-                seen.report
-                    .phases
-                    .resize_with(begin.len(), Default::default);
-                seen.phases = begin;
+                lock(&self.seen).set_phases(begin);
                 Answer::Done
             }
             Ask::Report => Answer::Report(Box::new(self.report())),
@@ -167,7 +178,8 @@ impl Seat {
         let seen = lock(&self.seen);
         Place {
             height: seen.height,
-            commands: seen.next.unwrap_or(0),
+            view: self.replica.info().view.0,
+            commands: seen.next.values().sum(),
             peers_connected: self.network.counters().total.connected as usize,
         }
     }
@@ -181,7 +193,6 @@ impl Seat {
             view_timeouts: metrics.view_timeouts,
             messages_rejected: metrics.messages_rejected,
             transactions: metrics.transactions,
-            views: metrics.current_view,
             ..report
         }
     }
@@ -198,12 +209,23 @@ struct Seen {
     /// When the phases begin.
     phases: Vec<u64>,
     height: u64,
-    /// The command that comes next, once one was seen: a restarted replica begins in the middle.
-    next: Option<u64>,
+    /// The turn that comes next at each source, once one was seen: a restarted replica begins in
+    /// the middle.
+    next: BTreeMap<u8, u64>,
     report: Report,
 }
 
 impl Seen {
+    /// Phases that do not continue those of before begin with nothing.
+    fn set_phases(&mut self, begin: Vec<u64>) {
+        if !begin.starts_with(&self.phases) {
+            self.report.phases.clear();
+        }
+        let phases = &mut self.report.phases;
+        phases.resize_with(begin.len(), Default::default);
+        self.phases = begin;
+    }
+
     fn count(&mut self, committed: &CommittedBlock, height: BlockHeight, work: &Work) {
         let now = now_ns();
         let data = &committed.block.data;
@@ -223,13 +245,12 @@ impl Seen {
         }
     }
 
-    fn count_commands(&mut self, commands: impl Iterator<Item = (u64, u64)>, now: u64) -> u64 {
+    fn count_commands(&mut self, commands: impl Iterator<Item = (Number, u64)>, now: u64) -> u64 {
         let mut count = 0;
         for (number, due_ns) in commands {
-            if number != self.next.unwrap_or(number) {
-                self.report.out_of_turn += 1;
-            }
-            self.next = Some(number + 1);
+            let next = self.next.entry(number.source).or_insert(number.turn);
+            self.report.out_of_turn += u64::from(*next != number.turn);
+            *next = number.turn + 1;
             self.count_latency(due_ns, now);
             count += 1;
         }
@@ -237,9 +258,9 @@ impl Seen {
     }
 
     fn note_backlog(&mut self, work: &Work, now: u64) {
-        if let (Work::Commands(schedule), Some(next)) = (work, self.next) {
+        if let (Work::Commands(schedule), Some(next)) = (work, self.next.get(&SCHEDULE)) {
             if schedule.per_second.is_some() {
-                let backlog = schedule.due(now).saturating_sub(next);
+                let backlog = schedule.due(now).saturating_sub(*next);
                 self.report.backlog_max = self.report.backlog_max.max(backlog);
             }
         }
@@ -279,7 +300,7 @@ fn address(index: usize) -> ValidatorAddress {
 }
 
 fn genesis(settings: &ReplicaSettings) -> Genesis {
-    let members = (0..settings.ports.len()).map(|index| Validator {
+    let members = (0..settings.validators).map(|index| Validator {
         address: address(index),
         power: 1,
     });
@@ -310,10 +331,7 @@ fn config(settings: &ReplicaSettings, key: KeyPair) -> ReplicaConfig {
             base_ms,
             ..DefaultPacemaker::default()
         }),
-        vote_to: match settings.chain.vote_to {
-            Votes::All => VoteTo::All,
-            Votes::NextLeader => VoteTo::NextLeader,
-        },
+        vote_to: VoteTo::Auto,
         sync: SyncConfig::default(),
         limits: Limits::default(),
     }
@@ -326,6 +344,7 @@ fn tcp_config(settings: &ReplicaSettings) -> TcpConfig {
     TcpConfig {
         listen: Some(at(settings.index)),
         peers: others.map(|index| (address(index), at(index))).collect(),
+        max_listeners: 1,
         message_bytes_max,
         queue_bytes: 4 * message_bytes_max as u64,
         ..TcpConfig::default()

@@ -10,21 +10,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{unbounded, Receiver};
 use tempfile::TempDir;
 
+use crate::clients::{ClientsResult, ClientsSettings};
 use crate::floor::{FloorResult, FloorSettings};
 use crate::protocol::{Answer, Ask, ChainSettings, Place, ReplicaSettings, Report, Role, Work};
-use crate::stats::cpu_ns;
+use crate::stats::{cpu_ns, memory_of, Memory};
 
 /// The argument that makes the program a child of itself.
 pub const CHILD: &str = "--child";
 
-/// No answer takes so long.
+/// No answer takes so much longer than what it tells of.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Until all are connected.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A first leader whose proposal went out before all were connected costs a time-out.
-const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Until all are connected, and until they have committed something.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Processes in a group of their own: an interrupt reaches the bench alone, and they follow it.
 struct Process {
@@ -67,7 +65,11 @@ impl Process {
     }
 
     fn answer(&self) -> Answer {
-        let answer = self.answers.recv_timeout(ANSWER_TIMEOUT);
+        self.answer_after(Duration::ZERO)
+    }
+
+    fn answer_after(&self, work: Duration) -> Answer {
+        let answer = self.answers.recv_timeout(work + ANSWER_TIMEOUT);
         answer.expect("a child answers in time (what it said stands above)")
     }
 
@@ -83,21 +85,44 @@ impl Drop for Process {
     }
 }
 
-/// Runs the floor in a process of its own.
-pub fn run_floor(payload_bytes: usize, warm_up: Duration, duration: Duration) -> FloorResult {
+/// Runs the floor in a process of its own: of `replicas`, with blocks of `payload_bytes`.
+pub fn run_floor(
+    replicas: usize,
+    payload_bytes: usize,
+    is_stored: bool,
+    warm_up: Duration,
+    duration: Duration,
+) -> FloorResult {
     let root = temporary();
     let dir = root.path().join("floor");
     let settings = FloorSettings {
-        replicas: 4,
+        replicas,
         payload_bytes,
+        is_stored,
         warm_up,
         duration,
         dir,
     };
     let process = Process::spawn(&Role::Floor(settings));
-    match process.answer() {
+    match process.answer_after(warm_up + duration) {
         Answer::Floor(result) => *result,
         other => panic!("the floor answered {other:?}"),
+    }
+}
+
+/// Clients in a process of their own.
+pub struct Clients {
+    process: Process,
+    lifetime: Duration,
+}
+
+impl Clients {
+    /// What they have seen, once they have ended.
+    pub fn result(self) -> ClientsResult {
+        match self.process.answer_after(self.lifetime) {
+            Answer::Clients(result) => *result,
+            other => panic!("the clients answered {other:?}"),
+        }
     }
 }
 
@@ -112,12 +137,15 @@ fn temporary() -> TempDir {
 pub struct Cluster {
     replicas: Vec<Option<Process>>,
     settings: Vec<ReplicaSettings>,
+    /// Where the replicas take clients, as they were started.
+    client_ports: Vec<u16>,
     _root: TempDir, // after the processes that write below it
 }
 
 impl Cluster {
-    /// Starts `n` replicas, and waits until all are connected to one another, and what their first
-    /// views had to say is committed. They have no work.
+    /// Starts `n` replicas, and waits until all are connected to one another, and have committed a
+    /// first block: a leader whose proposal goes out before that costs a time-out. They have no
+    /// work.
     pub fn start(n: usize, chain: ChainSettings) -> Cluster {
         let root = temporary();
         let ports = free_ports(n);
@@ -125,6 +153,7 @@ impl Cluster {
             .map(|index| ReplicaSettings {
                 index,
                 ports: ports.clone(),
+                validators: n,
                 dir: root.path().join(format!("replica-{index}")),
                 chain,
             })
@@ -132,19 +161,20 @@ impl Cluster {
         let spawn =
             |settings: &ReplicaSettings| Some(Process::spawn(&Role::Replica(settings.clone())));
         let replicas: Vec<Option<Process>> = settings.iter().map(spawn).collect();
-        for process in replicas.iter().flatten() {
-            assert!(matches!(process.answer(), Answer::Ready));
-        }
+        let client_ports = replicas.iter().flatten().map(client_port).collect();
         let mut cluster = Cluster {
             replicas,
             settings,
+            client_ports,
             _root: root,
         };
         let connected =
             |places: &[Place]| places.iter().all(|place| place.peers_connected == n - 1);
         cluster.wait_until("every replica is connected", START_TIMEOUT, connected);
-        let begun = |places: &[Place]| places.iter().all(|place| place.height > 0);
-        cluster.wait_for(FIRST_BLOCK_TIMEOUT, begun); // an idle chain may also stay at the genesis
+        let has_begun = |places: &[Place]| places.iter().all(|place| place.height > 0);
+        cluster.work(Work::Blocks { data_bytes: 0 });
+        cluster.wait_until("every replica has a block", START_TIMEOUT, has_begun);
+        cluster.work(Work::None);
         cluster
     }
 
@@ -226,8 +256,31 @@ impl Cluster {
     /// Starts a killed replica again, in the directory that it left.
     pub fn restart(&mut self, index: usize) {
         let process = Process::spawn(&Role::Replica(self.settings[index].clone()));
-        assert!(matches!(process.answer(), Answer::Ready));
+        client_port(&process); // that of old is forgotten: these clients have no second try
         self.replicas[index] = Some(process);
+    }
+
+    /// Starts a listener, with nothing on its disk, and says its index.
+    pub fn add_listener(&mut self) -> usize {
+        let index = self.settings.len();
+        let mut settings = self.settings[0].clone();
+        settings.index = index;
+        settings.ports.extend(free_ports(1));
+        settings.dir.set_file_name(format!("replica-{index}"));
+        self.settings.push(settings);
+        self.replicas.push(None);
+        self.restart(index);
+        index
+    }
+
+    /// Lets clients send commands to all replicas, in a process of their own.
+    pub fn start_clients(&self, settings: ClientsSettings) -> Clients {
+        let lifetime = settings.lifetime();
+        let process = Process::spawn(&Role::Clients(ClientsSettings {
+            ports: self.client_ports.clone(),
+            ..settings
+        }));
+        Clients { process, lifetime }
     }
 
     /// CPU time of all that live, in nanoseconds.
@@ -239,9 +292,26 @@ impl Cluster {
             .sum()
     }
 
+    /// The memory of each that lives.
+    pub fn memory(&self) -> Vec<Memory> {
+        self.replicas
+            .iter()
+            .flatten()
+            .map(|process| memory_of(process.child.id()))
+            .collect()
+    }
+
     /// Stops all in order.
     pub fn stop(mut self) {
         self.ask_all(&Ask::Quit);
+    }
+}
+
+/// Waits until it runs.
+fn client_port(process: &Process) -> u16 {
+    match process.answer() {
+        Answer::Ready { client_port } => client_port,
+        other => panic!("a replica answered {other:?}"),
     }
 }
 

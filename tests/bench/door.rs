@@ -251,6 +251,7 @@ fn callbacks() -> Outcome {
             ),
             held: over_ns < OVERHEAD_MAX_NS,
         }],
+        numbers: Default::default(),
     }
 }
 
@@ -338,6 +339,7 @@ fn copies() -> Outcome {
         settings: json!({"block_bytes": BLOCK_BYTES}),
         figures: figures.collect(),
         criteria: crossings.map(criterion).into(),
+        numbers: Default::default(),
     }
 }
 

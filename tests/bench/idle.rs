@@ -8,7 +8,7 @@ use serde_json::json;
 use hotstuff::types::CommitRule;
 
 use crate::cluster::Cluster;
-use crate::protocol::{ChainSettings, Votes, Work};
+use crate::protocol::{ChainSettings, Work};
 use crate::report::{Criterion, Outcome, Table};
 use crate::stats::now_ns;
 use crate::{Pace, REPLICAS};
@@ -20,7 +20,6 @@ const PERCENT_MAX: f64 = 2.0;
 const SETTLE: Duration = Duration::from_secs(2);
 
 const CHAIN: ChainSettings = ChainSettings {
-    vote_to: Votes::All,
     commit_rule: CommitRule::ThreeChain,
     base_timeout_ms: 1_000,
     block_data_bytes_max: 1 << 20,
@@ -74,5 +73,6 @@ fn outcome(percent: f64, height: u64, blocks: u64, pace: Pace) -> Outcome {
         settings: json!({ "replicas": REPLICAS, "chain": CHAIN, "pace": pace }),
         figures: json!({ "percent_of_one_core": percent, "blocks_meanwhile": blocks }),
         criteria: vec![worked, quiet],
+        numbers: [("idle".to_owned(), percent)].into(),
     }
 }

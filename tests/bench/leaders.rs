@@ -44,6 +44,7 @@ pub fn run(pace: Pace) -> Outcome {
         settings: json!({ "validators": VALIDATORS, "views": VIEWS, "pace": pace }),
         figures: figures.into(),
         criteria,
+        numbers: Default::default(),
     }
 }
 

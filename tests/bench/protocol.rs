@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use hotstuff::types::CommitRule;
 
+use crate::clients::{ClientsResult, ClientsSettings};
 use crate::floor::{FloorResult, FloorSettings};
 use crate::stats::Histogram;
 
@@ -15,6 +16,7 @@ use crate::stats::Histogram;
 pub enum Role {
     Floor(FloorSettings),
     Replica(ReplicaSettings),
+    Clients(ClientsSettings),
 }
 
 /// One replica of a cluster.
@@ -23,6 +25,8 @@ pub struct ReplicaSettings {
     pub index: usize,
     /// Where each replica listens on loopback.
     pub ports: Vec<u16>,
+    /// The first so many are validators, the others listeners.
+    pub validators: usize,
     pub dir: PathBuf,
     pub chain: ChainSettings,
 }
@@ -30,17 +34,9 @@ pub struct ReplicaSettings {
 /// What all replicas of a cluster have in common.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ChainSettings {
-    pub vote_to: Votes,
     pub commit_rule: CommitRule,
     pub base_timeout_ms: u32,
     pub block_data_bytes_max: u64,
-}
-
-/// To whom votes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Votes {
-    All,
-    NextLeader,
 }
 
 /// What the leaders put into their blocks.
@@ -53,11 +49,13 @@ pub enum Work {
     Blocks { data_bytes: usize },
     /// Commands: as many as are due and fit into a block.
     Commands(Schedule),
+    /// Commands: as many as the replica's own clients have sent, and fit.
+    Clients,
 }
 
 /// An open loop: command `k` is due at `start_ns + k / rate`, whatever happened to those before.
-/// It is offered to all replicas, as a client of a replicated service does it: so every process
-/// knows the schedule, and none has to be told.
+/// As the work of replicas it is offered to all of them, as a client of a replicated service does
+/// it: so every process knows the schedule, and none has to be told.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Schedule {
     pub start_ns: u64,
@@ -113,16 +111,21 @@ pub enum Ask {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     Done,
-    Ready,
+    /// It runs, and takes clients at this port.
+    Ready {
+        client_port: u16,
+    },
     Place(Place),
     Report(Box<Report>),
     Floor(Box<FloorResult>),
+    Clients(Box<ClientsResult>),
 }
 
 /// Where a replica is.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Place {
     pub height: u64,
+    pub view: u64,
     /// Commands committed, as counted by their numbers.
     pub commands: u64,
     pub peers_connected: usize,
@@ -140,7 +143,6 @@ pub struct Report {
     pub view_timeouts: u64,
     pub messages_rejected: u64,
     pub transactions: u64,
-    pub views: u64,
 }
 
 /// Within one phase.

@@ -1,5 +1,6 @@
 //! Tables for people, JSON for programs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,12 @@ use serde::Serialize;
 use serde_json::{json, Value};
 
 use crate::stats::now_ns;
+
+/// Where the JSON goes. Cargo says it to benches, not to programs: these are started at the top.
+pub fn folder() -> PathBuf {
+    let target = option_env!("CARGO_TARGET_TMPDIR").unwrap_or("target/tmp");
+    Path::new(target).with_file_name("bench")
+}
 
 /// Something that must hold, and whether it did.
 #[derive(Clone, Debug, Serialize)]
@@ -22,12 +29,14 @@ pub struct Outcome {
     pub settings: Value,
     pub figures: Value,
     pub criteria: Vec<Criterion>,
+    /// What `numbers.rs` asks for, by its names.
+    pub numbers: BTreeMap<String, f64>,
 }
 
 impl Outcome {
     /// Writes `target/bench/NAME.json`, and says where.
     pub fn write(&self) -> PathBuf {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+        let folder = folder();
         fs::create_dir_all(&folder).expect("the target folder can be written");
         let path = folder.join(format!("{}.json", self.name));
         let all = json!({
@@ -37,6 +46,7 @@ impl Outcome {
             "settings": self.settings,
             "figures": self.figures,
             "criteria": self.criteria,
+            "numbers": self.numbers,
         });
         let text = serde_json::to_string_pretty(&all).expect("plain data");
         fs::write(&path, text + "\n").expect("the target folder can be written");
@@ -80,7 +90,7 @@ impl Table {
             .push(cells.iter().map(|cell| cell.as_ref().to_owned()).collect());
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, String::len);
         let widest = |column| {

@@ -32,6 +32,27 @@ pub fn cpu_ns(process: u32) -> u64 {
     threads.filter_map(|entry| of_thread(entry.path())).sum()
 }
 
+/// What a process has of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Memory {
+    pub resident: u64,
+    /// Its own: without the pages of its files, which the kernel takes back when it likes.
+    pub private: u64,
+}
+
+pub fn memory_of(process: u32) -> Memory {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let bytes = |what: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) << 10
+    };
+    Memory {
+        resident: bytes("VmRSS:"),
+        private: bytes("RssAnon:"),
+    }
+}
+
 /// A distribution of durations, exact to 1/64, in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Histogram {

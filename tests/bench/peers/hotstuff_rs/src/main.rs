@@ -8,89 +8,100 @@
 //!
 //! The arguments are the seconds of one measurement, and how many of each (5 and 3).
 
+#[path = "../../../in_process.rs"]
 mod ours;
+#[path = "../../../report.rs"]
+#[allow(dead_code)] // both serve the benches, too
+mod report;
+#[path = "../../../stats.rs"]
+#[allow(dead_code)]
+mod stats;
 mod theirs;
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// Validators in `memory`.
-const VALIDATORS: [usize; 2] = [4, 16];
-/// Validators that have made the chain of `sync`, and its blocks.
-const SYNC_VALIDATORS: usize = 4;
-const SYNC_BLOCKS: u64 = 3_000;
+use serde_json::{json, Value};
 
-/// What a system does in `memory`.
-pub struct Pace {
-    pub blocks_per_s: f64,
-    pub latency_ms_p50: f64,
-}
+use ours::{median, Speed, SYNC_BLOCKS, VALIDATORS};
+use report::{Outcome, Table};
+
+/// Theirs and ours, round by round.
+type Pairs = Vec<[Speed; 2]>;
 
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let mut number = |default| numbers.next().map_or(default, |n| n.expect("a number"));
     let (seconds, rounds) = (Duration::from_secs(number(5)), number(3));
-    for validators in VALIDATORS {
-        println!("memory, n = {validators}         blocks/s   p50 latency");
-        let measure = || {
-            [
-                theirs::memory(validators, seconds),
-                ours::memory(validators, seconds),
-            ]
-        };
-        let paces: Vec<_> = (0..rounds).map(|_| measure()).collect();
-        for pair in &paces {
-            for (name, pace) in ["hotstuff_rs", "libhotstuff"].iter().zip(pair) {
-                let (rate, latency) = (pace.blocks_per_s, pace.latency_ms_p50);
-                println!("  {name}          {rate:10.0}  {latency:9.2} ms");
-            }
-        }
-        let ratio = median(paces.iter().map(|[a, b]| b.blocks_per_s / a.blocks_per_s));
-        let latency = median(
-            paces
-                .iter()
-                .map(|[a, b]| b.latency_ms_p50 / a.latency_ms_p50),
-        );
-        println!("  ratio                {ratio:10.1}  {latency:9.2}");
+    let head = [
+        "",
+        "hotstuff_rs blocks/s",
+        "p50 ms",
+        "libhotstuff blocks/s",
+        "p50 ms",
+        "ratio",
+        "",
+    ];
+    let mut outcome = Outcome {
+        name: "peers",
+        table: Table::new("hotstuff_rs 0.4.0 and this library, medians", &head),
+        settings: json!({ "seconds": seconds.as_secs(), "rounds": rounds }),
+        figures: json!([]),
+        criteria: Vec::new(),
+        numbers: BTreeMap::new(),
+    };
+    for n in VALIDATORS {
+        println!("  memory, n = {n} ...");
+        let measure = |_| [theirs::memory(n, seconds), ours::memory(n, seconds)];
+        let pairs: Pairs = (0..rounds).map(measure).collect();
+        add(&mut outcome, &format!("memory-{n}"), &pairs);
     }
-    println!("sync, {SYNC_BLOCKS} empty blocks   blocks/s");
-    let measure = || [theirs::sync(), ours::sync()];
-    let rates: Vec<_> = (0..rounds).map(|_| measure()).collect();
-    for [theirs, ours] in &rates {
-        println!("  hotstuff_rs          {theirs:10.0}\n  libhotstuff          {ours:10.0}");
+    println!("  sync, {SYNC_BLOCKS} empty blocks ...");
+    let measure = |_| [theirs::sync(), ours::sync()].map(without_latency);
+    add(&mut outcome, "sync", &(0..rounds).map(measure).collect());
+    outcome.print();
+    println!("  written to {}", outcome.write().display());
+}
+
+fn without_latency(blocks_per_s: f64) -> Speed {
+    Speed {
+        blocks_per_s,
+        latency_p50_ms: f64::NAN,
     }
-    let ratio = median(rates.iter().map(|[theirs, ours]| ours / theirs));
-    println!("  ratio                {ratio:10.1}");
 }
 
-/// The middle one.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Nanoseconds since the first call.
-pub fn now_ns() -> u64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
-}
-
-/// The rate at which `height` rises from its first rise to `target`.
-pub fn rate_of(target: u64, height: impl Fn() -> u64) -> f64 {
-    let mut began: Option<(Instant, u64)> = None;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let at = height();
-        assert!(
-            Instant::now() < deadline,
-            "it came to {at} of {target} in a minute"
-        );
-        match began {
-            None if at > 0 => began = Some((Instant::now(), at)),
-            Some((since, first)) if at >= target => {
-                return (at - first) as f64 / since.elapsed().as_secs_f64();
-            }
-            _ => std::thread::sleep(Duration::from_micros(500)),
-        }
+/// One line of the table, and what it is called among the numbers to reach. The ratio is the median
+/// of the rounds'.
+fn add(outcome: &mut Outcome, work: &str, pairs: &Pairs) {
+    let of =
+        |which: usize, what: fn(&Speed) -> f64| median(pairs.iter().map(|pair| what(&pair[which])));
+    let ratio = |what: fn(&Speed) -> f64| {
+        median(pairs.iter().map(|[theirs, ours]| what(ours) / what(theirs)))
+    };
+    let (rate, latency): (fn(&Speed) -> f64, fn(&Speed) -> f64) =
+        (|speed| speed.blocks_per_s, |speed| speed.latency_p50_ms);
+    let mut row = vec![work.to_owned()];
+    for which in [0, 1] {
+        row.push(format!("{:.0}", of(which, rate)));
+        row.push(format!("{:.2}", of(which, latency)));
+    }
+    row.push(format!("{:.1}", ratio(rate)));
+    row.push(format!("{:.2}", ratio(latency)));
+    outcome.table.row(&row);
+    let speed =
+        |which| json!({ "blocks_per_s": of(which, rate), "latency_p50_ms": of(which, latency) });
+    if let Value::Array(figures) = &mut outcome.figures {
+        figures.push(json!({
+            "work": work,
+            "who": ["hotstuff_rs", "libhotstuff"],
+            "hotstuff_rs": speed(0),
+            "libhotstuff": speed(1),
+        }));
+    }
+    outcome.numbers.insert(work.to_owned(), ratio(rate));
+    if ratio(latency).is_finite() {
+        outcome
+            .numbers
+            .insert(format!("{work}-latency"), ratio(latency));
     }
 }

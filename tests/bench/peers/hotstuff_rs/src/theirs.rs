@@ -20,9 +20,9 @@ use hotstuff_rs::types::update_sets::{AppStateUpdates, ValidatorSetUpdates};
 use hotstuff_rs::types::validator_set::{ValidatorSet, ValidatorSetState};
 use rand_core::OsRng;
 
-use crate::{median, now_ns, rate_of, Pace, SYNC_BLOCKS, SYNC_VALIDATORS};
+use crate::ours::{median, now_ns, rate_of, Speed, SYNC_BLOCKS, SYNC_VALIDATORS};
 
-pub fn memory(validators: usize, seconds: Duration) -> Pace {
+pub fn memory(validators: usize, seconds: Duration) -> Speed {
     let cluster = Cluster::new(validators);
     let replicas = cluster.start_all();
     let first = &replicas[0];
@@ -41,9 +41,9 @@ pub fn memory(validators: usize, seconds: Duration) -> Pace {
             latencies.push((now - made_ns(first, at)) as f64 / 1e6);
         }
     }
-    Pace {
+    Speed {
         blocks_per_s: latencies.len() as f64 / seconds.as_secs_f64(),
-        latency_ms_p50: median(latencies.into_iter()),
+        latency_p50_ms: median(latencies.into_iter()),
     }
 }
 

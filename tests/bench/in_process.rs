@@ -1,4 +1,5 @@
-//! This library, on the same work.
+//! Replicas in one process, connected by queues: no disk is waited for (LMDB, without syncs), and
+//! no bytes go through the kernel. So the predecessor is measured, too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -16,13 +17,27 @@ use hotstuff::types::{
     BlockHeight, ChainId, ChainParameters, Genesis, KeyPair, Validator, ValidatorAddress,
     ValidatorSet,
 };
+use serde::Serialize;
 use tempfile::TempDir;
-
-use crate::{median, now_ns, rate_of, Pace, SYNC_BLOCKS, SYNC_VALIDATORS};
 
 const LONG: Duration = Duration::from_secs(60);
 
-pub fn memory(validators: usize, seconds: Duration) -> Pace {
+/// Validators in `memory`.
+pub const VALIDATORS: [usize; 2] = [4, 16];
+
+/// Validators that have made the chain of `sync`, and its blocks.
+pub const SYNC_VALIDATORS: usize = 4;
+pub const SYNC_BLOCKS: u64 = 3_000;
+
+/// How fast blocks are agreed on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Speed {
+    pub blocks_per_s: f64,
+    pub latency_p50_ms: f64,
+}
+
+/// Empty blocks: they say when they were made, and nothing else.
+pub fn memory(validators: usize, seconds: Duration) -> Speed {
     let cluster = Cluster::new(validators);
     let replicas = cluster.start_all(None);
     std::thread::sleep(Duration::from_secs(1));
@@ -37,13 +52,13 @@ pub fn memory(validators: usize, seconds: Duration) -> Pace {
     }
     let blocks_per_s = latencies.len() as f64 / seconds.as_secs_f64();
     stop(&replicas);
-    Pace {
+    Speed {
         blocks_per_s,
-        latency_ms_p50: median(latencies.into_iter()),
+        latency_p50_ms: median(latencies.into_iter()),
     }
 }
 
-/// Blocks per second.
+/// Blocks per second of a fresh listener that fetches empty blocks from one replica.
 pub fn sync() -> f64 {
     let cluster = Cluster::new(SYNC_VALIDATORS);
     let replicas = cluster.start_all(Some(SYNC_BLOCKS));
@@ -59,6 +74,39 @@ pub fn sync() -> f64 {
     let rate = rate_of(SYNC_BLOCKS - 10, || fresh.info().committed_height.0);
     stop(&[server, fresh]);
     rate
+}
+
+/// The middle one.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Nanoseconds since the first call.
+pub fn now_ns() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// The rate at which `height` rises from its first rise to `target`.
+pub fn rate_of(target: u64, height: impl Fn() -> u64) -> f64 {
+    let mut began: Option<(Instant, u64)> = None;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let at = height();
+        assert!(
+            Instant::now() < deadline,
+            "it came to {at} of {target} in a minute"
+        );
+        match began {
+            None if at > 0 => began = Some((Instant::now(), at)),
+            Some((since, first)) if at >= target => {
+                return (at - first) as f64 / since.elapsed().as_secs_f64();
+            }
+            _ => std::thread::sleep(Duration::from_micros(500)),
+        }
+    }
 }
 
 fn stop(replicas: &[Arc<Replica>]) {
