@@ -77,8 +77,7 @@ struct Said {
     votes: BTreeMap<ValidatorAddress, VoteStatement>,
     /// Not needed, and so unchecked; the last of each validator, as it brought it itself.
     spare: BTreeMap<ValidatorAddress, Vote>,
-    proposals: BTreeMap<ValidatorAddress, Proposed>,
-    nudges: BTreeMap<ValidatorAddress, Proposed>,
+    proposals: BTreeMap<(ValidatorAddress, MessageKind), Proposed>,
     wakes: BTreeMap<ValidatorAddress, ()>,
     timeouts: BTreeMap<(ValidatorAddress, Route), Variants>,
     /// Equivocations that have been passed on.
@@ -152,19 +151,8 @@ impl Window {
                 vote,
                 timeout_certificate,
                 ..
-            }) => {
-                if let Err(reason) = self.inside(place.at, vote.rank()) {
-                    return self.judge_leaders(now, place.at, from, vote, reason);
-                }
-                let said = self
-                    .views
-                    .get(&vote.rank())
-                    .and_then(|s| s.proposals.get(&vote.voter));
-                said.map_or(Ok(Novelty::New), |said| {
-                    said.judge(from, vote, timeout_certificate)
-                })
-            }
-            ProgressMessage::Nudge(Nudge {
+            })
+            | ProgressMessage::Nudge(Nudge {
                 vote,
                 timeout_certificate,
                 ..
@@ -175,7 +163,7 @@ impl Window {
                 let said = self
                     .views
                     .get(&vote.rank())
-                    .and_then(|s| s.nudges.get(&vote.voter));
+                    .and_then(|s| s.proposals.get(&(vote.voter, message.kind())));
                 said.map_or(Ok(Novelty::New), |said| {
                     said.judge(from, vote, timeout_certificate)
                 })
@@ -238,20 +226,19 @@ impl Window {
                 vote,
                 timeout_certificate,
                 ..
-            }) => {
-                let said = self.view(vote.rank()).proposals.entry(vote.voter);
-                said.or_insert_with(|| Proposed::new(vote))
-                    .record(from, vote, timeout_certificate);
-                self.record_vote(vote); // the leader's own counts like any other
-            }
-            ProgressMessage::Nudge(Nudge {
+            })
+            | ProgressMessage::Nudge(Nudge {
                 vote,
                 timeout_certificate,
                 ..
             }) => {
-                let said = self.view(vote.rank()).nudges.entry(vote.voter);
+                let key = (vote.voter, message.kind());
+                let said = self.view(vote.rank()).proposals.entry(key);
                 said.or_insert_with(|| Proposed::new(vote))
                     .record(from, vote, timeout_certificate);
+                if message.kind() == MessageKind::Propose {
+                    self.record_vote(vote); // the leader's own counts like any other
+                }
             }
             ProgressMessage::TimeoutVote(timeout) => {
                 let key = (timeout.validator, route(from, &timeout.validator));
