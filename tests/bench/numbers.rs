@@ -211,16 +211,19 @@ fn short(value: f64) -> String {
     }
 }
 
-/// By name; this run's before those of earlier ones.
+/// By name; this run's before those of earlier ones, and of these the latest.
 fn measured(outcomes: &[Outcome]) -> BTreeMap<String, Measured> {
-    let mut all = BTreeMap::new();
+    let mut all = BTreeMap::<String, Measured>::new();
     for file in fs::read_dir(folder()).into_iter().flatten().flatten() {
         let text = fs::read_to_string(file.path()).unwrap_or_default();
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let date = json["date"].as_str().map(str::to_owned);
         for (name, value) in json["numbers"].as_object().into_iter().flatten() {
-            let (value, date) = (value.as_f64().unwrap_or(f64::NAN), date.clone());
-            all.insert(name.clone(), Measured { value, date });
+            let is_later = |old: &Measured| date > old.date;
+            if all.get(name).is_none_or(is_later) {
+                let (value, date) = (value.as_f64().unwrap_or(f64::NAN), date.clone());
+                all.insert(name.clone(), Measured { value, date });
+            }
         }
     }
     for outcome in outcomes {

@@ -199,14 +199,15 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Result<Request, String> {
     let mut names = Vec::new();
-    let mut pace = NORMAL;
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let mut pace = if is_quick { QUICK } else { NORMAL };
     let mut rest = arguments.iter().map(String::as_str);
     while let Some(argument) = rest.next() {
         match argument {
             "--bench" => (), // cargo says so
             "--help" | "-h" => return Ok(Request::Help),
             cluster::CHILD => return Ok(Request::Child),
-            "--quick" => pace = QUICK,
+            "--quick" => (), // seen above
             "--only" => names.push(bench_name(rest.next().unwrap_or(""))?),
             "--seconds" => pace = pace.with_seconds(number(rest.next(), argument)?),
             "--matrix" => pace.is_matrix = true,

@@ -98,10 +98,10 @@ fn add(outcome: &mut Outcome, work: &str, pairs: &Pairs) {
             "libhotstuff": speed(1),
         }));
     }
-    outcome.numbers.insert(work.to_owned(), ratio(rate));
-    if ratio(latency).is_finite() {
-        outcome
-            .numbers
-            .insert(format!("{work}-latency"), ratio(latency));
-    }
+    let names = [work.to_owned(), format!("{work}-latency")];
+    let ratios = [ratio(rate), ratio(latency)];
+    // Where one of them agreed on nothing, and where there is no latency, there is no ratio.
+    let finite = names.into_iter().zip(ratios);
+    let finite = finite.filter(|(_, ratio)| ratio.is_finite());
+    outcome.numbers.extend(finite);
 }
