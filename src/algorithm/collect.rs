@@ -253,3 +253,31 @@ impl Timeouts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BlockHeight, DataHash, Epoch, GenesisHash};
+
+    #[test]
+    fn two_leaders_of_a_view_do_not_contradict() {
+        let header = |number: u8| BlockHeader {
+            height: BlockHeight(1),
+            epoch: Epoch(0),
+            view: ViewNumber(1),
+            justify: QuorumCertificate::genesis(GenesisHash([0; 32])),
+            data_hash: DataHash([number; 32]),
+            validator_set_updates: None,
+        };
+        let mut votes = Votes::default();
+        let mut first = |by: u8, number: u8| {
+            let (leader, signature) = (ValidatorAddress([by; 32]), Signature([by; 64]));
+            let first = votes.first_proposal(&header(number), leader, signature);
+            (first.statement.data_hash.0[0], first.signature.0[0])
+        };
+        assert_eq!(first(1, 1), (1, 1));
+        assert_eq!(first(1, 2), (1, 1));
+        assert_eq!(first(2, 3), (3, 2), "as seen after a commit");
+        assert_eq!(first(2, 4), (3, 2));
+    }
+}

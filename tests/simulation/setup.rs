@@ -32,7 +32,7 @@ pub struct Machine {
 const SMALL_LIMITS: bool = true;
 
 /// The first seed whose case may change its validators.
-pub const CHANGES_FROM: u64 = 1 << 40;
+const CHANGES_FROM: u64 = 1 << 40;
 
 /// The first seed whose case may have its leaders chosen among those who sign.
 pub const LEADERS_FROM: u64 = 1 << 52;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::case::{expect_good, run, Outcome};
 use crate::faults::{Counts, Kind};
-use crate::setup::{Setup, CHANGES_FROM, LEADERS_FROM};
+use crate::setup::{Setup, LEADERS_FROM};
 
 #[test]
 fn budget() {
@@ -33,7 +33,7 @@ fn budget() {
         .unwrap_or_default();
     let first = number("FROM").unwrap_or_else(|| match seconds {
         Some(_) => LEADERS_FROM + since_1970.as_millis() as u64 * 1_000,
-        None => CHANGES_FROM,
+        None => LEADERS_FROM,
     });
     let seconds = seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 2 });
     let failures = explore(first, Duration::from_secs(seconds), cases);

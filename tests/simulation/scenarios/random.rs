@@ -2,7 +2,7 @@
 
 use crate::case::{expect_good, run, run_twice};
 use crate::faults::{Counts, Kind};
-use crate::setup::{Setup, CHANGES_FROM};
+use crate::setup::{Setup, LEADERS_FROM};
 
 /// Seeds of `make test`; longer runs take new ones.
 const SEEDS: u64 = 1_000;
@@ -24,7 +24,7 @@ fn set_change_schedules() {
     let schedules = std::env::var("SCHEDULES").ok();
     let schedules = schedules.map_or(SCHEDULES, |text| text.parse().expect("a number"));
     let mut counts = Counts::default();
-    for seed in (CHANGES_FROM..).step_by(2).take(schedules as usize) {
+    for seed in (LEADERS_FROM..).step_by(2).take(schedules as usize) {
         let outcome = run(Setup::random(seed), false);
         expect_good(&outcome);
         counts.merge(&outcome.counts);
