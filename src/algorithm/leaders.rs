@@ -20,8 +20,9 @@
 //!   [`LeaderRule::RoundRobin`]: what that rule promises holds from then on. So the bound grows by
 //!   the views of one term.
 //! * **Way back.** A validator that signs may still never be among the first quorum of votes, of
-//!   which certificates are made. Therefore in one of [`ALL_LEAD_EVERY`] terms all lead: whoever
-//!   does puts its own vote into the certificate it builds, and so is active again.
+//!   which certificates are made. Therefore in one of [`RETURN_EVERY`] terms one of those who do
+//!   not sign leads too, by turns: a leader puts its own vote into the certificate it builds, and
+//!   so is active again. One at a time: of several dead ones in a row, each would double the wait.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ use super::Algorithm;
 
 /// A term is two rotations long, and no longer than so many views.
 const TERM_VIEWS_MAX: u64 = 64;
-/// In one of so many terms all lead.
-const ALL_LEAD_EVERY: u64 = 16;
+/// In one of so many terms one who does not sign leads too.
+const RETURN_EVERY: u64 = 16;
 
 /// Who has signed a certificate in the committed blocks of the last three terms of the epoch that
 /// have any. It is a function of the committed chain.
@@ -83,11 +84,15 @@ impl Activity {
     fn active(&self, all: &ValidatorSet, term: u64) -> Option<ValidatorSet> {
         let signers = self.signers.get(&term.checked_sub(2)?)?;
         let members = all.members().iter().zip(signers);
-        let active = members
-            .filter(|(_, signs)| **signs)
-            .map(|(member, _)| *member);
-        let active = ValidatorSet::new(active).ok()?;
-        (all.is_quorum(active.total_power()) && active.len() < all.len()).then_some(active)
+        let (active, others): (Vec<_>, Vec<_>) = members.partition(|(_, signs)| **signs);
+        let power: u64 = active.iter().map(|(member, _)| member.power).sum();
+        if others.is_empty() || !all.is_quorum(power) {
+            return None;
+        }
+        let turn = (term / RETURN_EVERY) as usize % others.len();
+        let returns = (term % RETURN_EVERY == 0).then(|| others[turn]);
+        let leaders = active.into_iter().chain(returns);
+        ValidatorSet::new(leaders.map(|(member, _)| *member)).ok()
     }
 }
 
@@ -125,7 +130,7 @@ impl Leaders {
     fn of(&self, view: ViewNumber, committed: ViewNumber) -> Option<&ValidatorSet> {
         let term = self.activity.term(view);
         let is_recent = view.0.saturating_sub(committed.0) <= self.activity.term_views();
-        if !is_recent || term % ALL_LEAD_EVERY == 0 {
+        if !is_recent {
             return None;
         }
         let since = usize::try_from(term.checked_sub(self.term)?).ok()?;
@@ -142,5 +147,33 @@ impl Algorithm {
         };
         let set = active.unwrap_or_else(|| self.validator_set());
         self.config.pacemaker.view_leader(set, view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Validator;
+
+    #[test]
+    fn of_two_who_do_not_sign_one_returns_at_a_time() {
+        let validators = (0..7).map(|number| Validator {
+            address: ValidatorAddress([number; 32]),
+            power: 1,
+        });
+        let all = ValidatorSet::new(validators).expect("seven of them");
+        let leaders = |term| {
+            let signs = [true, true, true, true, true, false, false];
+            let activity = Activity {
+                validators: 7,
+                signers: BTreeMap::from([(term - 2, signs.into())]),
+            };
+            let set = activity.active(&all, term).expect("a quorum signs");
+            let numbers: Vec<u8> = set.members().iter().map(|it| it.address.0[0]).collect();
+            numbers
+        };
+        assert_eq!(leaders(RETURN_EVERY - 1), [0, 1, 2, 3, 4]);
+        assert_eq!(leaders(RETURN_EVERY), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(leaders(2 * RETURN_EVERY), [0, 1, 2, 3, 4, 5]);
     }
 }

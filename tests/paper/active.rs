@@ -107,7 +107,7 @@ fn when_nothing_was_committed_for_a_term_all_lead() {
 }
 
 #[test]
-fn in_every_sixteenth_term_all_lead() {
+fn in_every_sixteenth_term_one_who_does_not_sign_leads_too() {
     let signs = |_, who| who != 0;
     for view in 128..136 {
         assert_eq!(leader(view, view - 2, signs), turn(view, &ALL));
