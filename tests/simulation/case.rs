@@ -4,10 +4,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use crate::actors::Behaviour;
 use crate::faults::{Counts, Kind};
-use crate::progress::{bound, leader, BLOCKS};
+use crate::progress::{bound, BLOCKS};
 use crate::setup::{Setup, MILLIS};
 use crate::world::World;
-use hotstuff::types::LeaderRule;
 
 /// What came of a case.
 #[derive(Clone, Debug)]
@@ -123,8 +122,8 @@ pub fn heal_and_progress(world: &mut World) {
     }
 }
 
-/// After so many views led, a leader's mischief must have happened.
-const LED_MIN: usize = 8;
+/// After so many proposals, a leader's mischief must have happened.
+const PROPOSALS_MIN: usize = 8;
 
 fn faults_came_to_pass(world: &mut World) {
     if world.violation().is_some() {
@@ -132,18 +131,9 @@ fn faults_came_to_pass(world: &mut World) {
     }
     let mut planned: Vec<Kind> = world.setup.planned();
     // Most mischief is a leader's: it must have led a few times to have had its chance.
-    let views_max = world
-        .survivors()
-        .map(|replica| world.view(replica))
-        .max()
-        .unwrap_or(0);
-    // Else who led when is not known here.
-    let is_known =
-        world.setup.changes.is_empty() && world.setup.leader_rule == LeaderRule::RoundRobin;
-    let behaviours = world.setup.behaviours.iter().enumerate();
-    for (replica, behaviour) in behaviours.filter(|_| is_known) {
-        let leads = |view: &u64| leader(&world.setup.powers, *view) == replica;
-        if (1..views_max).filter(leads).count() >= LED_MIN {
+    let behaviours = world.setup.behaviours.iter();
+    for (behaviour, proposals) in behaviours.zip(&world.proposals) {
+        if *proposals >= PROPOSALS_MIN {
             planned.extend(behaviour.kind());
         }
     }

@@ -127,6 +127,8 @@ pub struct World {
     load_every: u64,
     next_command: u64,
     pub commits: Vec<Commit>,
+    /// How many blocks each has proposed.
+    pub proposals: Vec<usize>,
     /// The height at which each command is committed.
     done: BTreeMap<u64, u64>,
     /// Changes of the validator set that some correct replica has made.
@@ -215,6 +217,7 @@ impl World {
             load_every: setup.load_every,
             next_command: 0,
             commits: Vec::new(),
+            proposals: vec![0; setup.replicas()],
             done: BTreeMap::new(),
             changed: 0,
             digest: 0,
@@ -685,8 +688,10 @@ impl World {
             if is_correct {
                 self.checker.told(index, event);
             }
-            if let Event::EpochStarted(record) = event {
-                self.learn(index, record);
+            match event {
+                Event::EpochStarted(record) => self.learn(index, record),
+                Event::Proposed { .. } => self.proposals[index] += 1,
+                _ => {}
             }
             if self.verbose {
                 let text = format!("says {event:?}");
