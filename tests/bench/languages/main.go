@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +55,7 @@ type Measured struct {
 }
 
 func main() {
+	runtime.LockOSThread() // the replicas die with the thread that has started them
 	flag.Parse()
 	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "languages: expected NAME=COMMAND ...")
