@@ -185,6 +185,7 @@ func TestTheDatabaseOfFormat1IsRead(t *testing.T) {
 	config := hotstuff.Config{
 		ChainID: 7, GenesisValidators: validators, DataDir: directory, MapBytes: 1 << 30,
 		GenesisState: map[string][]byte{"a": []byte("genesis a"), "z": []byte("genesis z")},
+		Options:      map[string]string{"chain.leader_rule": "round_robin"},
 	}
 	replica := mustOpen(t, config, appFuncs{})
 	snapshot, err := replica.Snapshot()
