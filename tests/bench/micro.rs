@@ -26,6 +26,10 @@ use hotstuff::messages::{Certificate, Message, ProgressMessage, Propose, Vote};
 use hotstuff::pacemaker::{DefaultPacemaker, Pacemaker};
 use hotstuff::types::*;
 
+/// Of fewer instructions, addresses and the seeds of hash maps are some percent: the least of three
+/// counts is taken.
+const SMALL: u64 = 10_000;
+
 /// How much dearer a work may become, by the baseline's compiler and by another.
 const SAME_COMPILER_MAX: f64 = 1.05;
 const OTHER_COMPILER_MAX: f64 = 1.25;
@@ -268,7 +272,7 @@ fn proposal(validators: usize, bytes: usize) -> Propose {
 fn count() -> BTreeMap<String, u64> {
     let folder = tempfile::tempdir().expect("a directory of our own");
     let program = std::env::current_exe().expect("this program");
-    let count_one = |(number, (name, _)): (usize, (String, Prepare))| {
+    let count_one = |number: usize| {
         let profile = folder.path().join(number.to_string());
         let mut valgrind = Command::new("valgrind");
         valgrind
@@ -281,9 +285,16 @@ fn count() -> BTreeMap<String, u64> {
             .arg(&program)
             .args([CHILD, &number.to_string()]);
         output(&mut valgrind);
-        (name, total(&profile))
+        total(&profile)
     };
-    works().into_iter().enumerate().map(count_one).collect()
+    let count_least = |(number, (name, _)): (usize, (String, Prepare))| {
+        let mut least = count_one(number);
+        if least < SMALL {
+            least = least.min(count_one(number)).min(count_one(number));
+        }
+        (name, least)
+    };
+    works().into_iter().enumerate().map(count_least).collect()
 }
 
 /// What a profile has counted.
