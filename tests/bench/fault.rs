@@ -8,11 +8,11 @@
 //! time-outs' worth of others before it counts as lost.
 //!
 //! # The choice of the base time-out and of the block size
-//! While one of four is dead, each rotation of four views has one that ends by time-out, and what
-//! becomes due meanwhile has to go into the three blocks of the others. If a share `x` of what the
-//! three can carry is offered, these blocks take `x / (1 - x)` base time-outs together: so a block
-//! has room for more than half of what a base time-out brings at saturation, and the time-out is
-//! about twice what the largest block takes.
+//! Until the dead one leads no more (the rule `active`), each rotation of four views has one that
+//! ends by time-out, and what becomes due meanwhile has to go into the three blocks of the others.
+//! If a share `x` of what the three can carry is offered, these blocks take `x / (1 - x)` base
+//! time-outs together: so a block has room for more than half of what a base time-out brings at
+//! saturation, and the time-out is about twice what the largest block takes.
 //!
 //! # What to expect
 //! The dead leader's first view lasts its whole time-out, the later ones a quarter of it, since it

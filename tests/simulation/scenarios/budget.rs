@@ -31,10 +31,8 @@ fn budget() {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let first = number("FROM").unwrap_or_else(|| match seconds {
-        Some(_) => LEADERS_FROM + since_1970.as_millis() as u64 * 1_000,
-        None => LEADERS_FROM,
-    });
+    let fresh = seconds.map_or(0, |_| since_1970.as_millis() as u64 * 1_000);
+    let first = number("FROM").unwrap_or(LEADERS_FROM + fresh);
     let seconds = seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 2 });
     let failures = explore(first, Duration::from_secs(seconds), cases);
     assert!(failures == 0, "{failures} seeds broke a rule");

@@ -142,7 +142,7 @@ fn one_of_four_crashed() {
 }
 
 /// By [`LeaderRule::Active`] the dead one soon leads no more: after three terms of eight views the
-/// certificate of every view makes a block final, but in the terms in which all lead and the two
+/// certificate of every view makes a block final, but in the term in which it returns and the two
 /// views after. There is always work, so that no leader waits for it.
 #[test]
 fn a_dead_one_leads_no_more() {
