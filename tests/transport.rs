@@ -878,6 +878,21 @@ fn a_silent_peer_is_closed_and_a_quiet_one_is_not() {
     assert_eq!((b.counters(0).connects, b.counters(0).disconnects), (1, 0));
 }
 
+/// A replica that has just started asks before its connections are up, and the first leader
+/// proposes.
+#[test]
+fn what_is_said_while_the_connection_is_made_arrives() {
+    let b = Node::start(1, listening());
+    let a = Node::start(0, knowing(listening(), 1, b.local()));
+    b.network.connect(name(0));
+    a.network.connect(name(1));
+    a.network.send(name(1), b"a question");
+    a.network.broadcast(b"a proposal");
+    b.expect(0, b"a question");
+    b.expect(0, b"a proposal");
+    assert_eq!(a.counters(1).dropped_urgent, 0);
+}
+
 #[test]
 fn disconnect_closes_and_connect_opens_again() {
     let (a, b) = pair();

@@ -23,6 +23,12 @@ pub const FLUSH_BYTES_MAX: usize = 512 << 10;
 /// Accepted connections that have not yet proved a key. One more pushes out the oldest.
 pub const HANDSHAKES_MAX: usize = 128;
 
+/// Small messages kept for a peer that is being connected to; one more pushes out the oldest.
+pub const HELD_MESSAGES_MAX: usize = 8;
+
+/// How long they are kept: what is older is stale, or was said again.
+pub const HELD_FOR: Duration = Duration::from_secs(2);
+
 /// Decoded messages of one peer that wait for `receive`; above it the peer's socket is not read.
 pub const INBOX_MESSAGES_MAX: usize = 4096;
 

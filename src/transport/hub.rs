@@ -66,20 +66,30 @@ impl Hub {
                 Lane::Bulk => &self.others.dropped_bulk,
             });
         };
-        if message.len() > self.config.message_bytes_max || !peer.is_connected() {
+        if message.len() > self.config.message_bytes_max {
             return peer.refuse(message.len());
         }
-        self.settle(peer.send(&Arc::from(message)));
+        if peer.is_connected() {
+            self.settle(peer.send(&Arc::from(message)));
+        } else if peer.is_wanted() {
+            self.settle(peer.hold(&Arc::from(message)));
+        } else {
+            peer.refuse(message.len());
+        }
     }
 
     pub fn broadcast(&self, message: &[u8]) {
         let peers = self.directory.all();
-        let connected = peers.values().filter(|peer| peer.is_connected());
-        if message.len() > self.config.message_bytes_max {
-            return connected.for_each(|peer| peer.refuse(message.len()));
-        }
+        let is_too_long = message.len() > self.config.message_bytes_max;
         let message: Arc<[u8]> = Arc::from(message);
-        connected.for_each(|peer| self.settle(peer.send(&message)));
+        for peer in peers.values() {
+            match peer.is_connected() {
+                true if is_too_long => peer.refuse(message.len()),
+                true => self.settle(peer.send(&message)),
+                false if is_too_long || !peer.is_wanted() => {}
+                false => self.settle(peer.hold(&message)),
+            }
+        }
     }
 
     fn settle(&self, pumped: Pumped) {

@@ -199,7 +199,7 @@ impl Driver {
         let other_attempt = seat.dialing.take().filter(|dialing| *dialing != token);
         Counters::count(&counters.connects);
         *peer.wire() = Some(pending.wire);
-        peer.outbox().open();
+        peer.open_outbox(now);
         counters.connected.store(1, Relaxed);
         if let Some(other) = other_attempt {
             self.slots.remove(&other);

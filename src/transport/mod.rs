@@ -185,12 +185,13 @@ impl NetworkProvider for TcpNetwork {
         self.hub.disconnect(self.keys.key_of(peer));
     }
 
-    /// Drops the message, and counts that, if `peer` is not connected now.
+    /// While `peer` is being connected to, the last small messages are held for a moment. Other
+    /// messages to a peer that is not connected are dropped and counted.
     fn send(&self, peer: ValidatorAddress, message: &[u8]) {
         self.hub.send(self.keys.key_of(peer), message);
     }
 
-    /// To every peer that is connected now, listeners included.
+    /// To every peer that is connected now, listeners included, and as `send` to the others.
     fn broadcast(&self, message: &[u8]) {
         self.hub.broadcast(message);
     }

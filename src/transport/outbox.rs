@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::config::{FRAGMENT_BYTES_MAX, MESSAGE_OVERHEAD_BYTES, WINDOW_BYTES_MAX};
+use super::config::{
+    FRAGMENT_BYTES_MAX, HELD_FOR, HELD_MESSAGES_MAX, MESSAGE_OVERHEAD_BYTES, WINDOW_BYTES_MAX,
+};
 use super::frame::{header, Lane, HEADER_BYTES, PING_FRAME};
 
 /// A frame on its way to TLS: a header and a part of a message.
@@ -45,9 +48,12 @@ pub struct Dropped {
     pub bulk: u64,
 }
 
-/// The queues to one peer. Closed, and empty, while the peer is not connected.
+/// The queues to one peer. Closed, and empty, while the peer is not connected; but the last small
+/// messages are held for a moment: a replica that has just started asks before its connections are
+/// up, and the first leader proposes.
 pub struct Outbox {
     open: bool,
+    held: VecDeque<(Instant, Arc<[u8]>)>,
     ping: bool,
     urgent: Queue,
     bulk: Queue,
@@ -100,6 +106,7 @@ impl Outbox {
     pub fn new(urgent_bytes_max: u64, bulk_bytes_max: u64) -> Outbox {
         Outbox {
             open: false,
+            held: VecDeque::new(),
             ping: false,
             urgent: Queue::new(urgent_bytes_max),
             bulk: Queue::new(bulk_bytes_max),
@@ -107,16 +114,43 @@ impl Outbox {
         }
     }
 
-    /// A connection is up: take messages, and send a ping first.
-    pub fn open(&mut self) {
+    /// A connection is up: send a ping first, then what was held and is not stale, and take
+    /// messages. Says what was dropped.
+    pub fn open(&mut self, now: Instant) -> Dropped {
+        let held = std::mem::take(&mut self.held);
         self.close();
         self.open = true;
         self.ping = true;
+        let mut dropped = Dropped::default();
+        for (since, message) in held {
+            if now.duration_since(since) <= HELD_FOR {
+                dropped.urgent += self.push(&message).urgent;
+            } else {
+                dropped.urgent += 1;
+            }
+        }
+        dropped
+    }
+
+    /// Keeps a small message until the connection is up, and says what was dropped. If it is up,
+    /// queues it.
+    pub fn hold(&mut self, message: &Arc<[u8]>, now: Instant) -> Dropped {
+        if self.open || Lane::of(message.len()) == Lane::Bulk {
+            return self.push(message);
+        }
+        let is_full = self.held.len() == HELD_MESSAGES_MAX;
+        if is_full {
+            self.held.pop_front();
+        }
+        self.held.push_back((now, Arc::clone(message)));
+        let urgent = u64::from(is_full);
+        Dropped { urgent, bulk: 0 }
     }
 
     /// The connection is down: what waits is stale, and a message half sent cannot be resumed.
     pub fn close(&mut self) {
         self.open = false;
+        self.held.clear();
         self.ping = false;
         self.urgent.clear();
         self.bulk.clear();
@@ -220,6 +254,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::config::URGENT_BYTES_MAX;
     use super::*;
 
@@ -238,7 +274,7 @@ mod tests {
     #[test]
     fn urgent_messages_overtake_a_large_one_within_a_window() {
         let mut outbox = Outbox::new(1 << 20, 8 << 20);
-        outbox.open();
+        outbox.open(Instant::now());
         outbox.push(&message(1, 1 << 20));
         let first = taken(&mut outbox);
         assert_eq!(first[0].header(), PING_FRAME);
@@ -250,7 +286,7 @@ mod tests {
     #[test]
     fn bulk_gets_its_frame_however_many_votes_there_are() {
         let mut outbox = Outbox::new(1 << 20, 8 << 20);
-        outbox.open();
+        outbox.open(Instant::now());
         outbox.push(&message(1, 100_000));
         (0..100).for_each(|_| assert_eq!(outbox.push(&message(2, URGENT_BYTES_MAX)), KEPT));
         for _ in 0..7 {
@@ -265,7 +301,7 @@ mod tests {
         let each = 1000 + MESSAGE_OVERHEAD_BYTES as u64;
         let large = 10_000 + MESSAGE_OVERHEAD_BYTES as u64;
         let mut outbox = Outbox::new(2 * each, 2 * large);
-        outbox.open();
+        outbox.open(Instant::now());
         taken(&mut outbox);
         assert_eq!(outbox.push(&message(1, 1000)), KEPT);
         assert_eq!(outbox.push(&message(2, 1000)), KEPT);
@@ -289,15 +325,44 @@ mod tests {
     }
 
     #[test]
+    fn the_last_small_messages_before_a_connection_are_held_for_a_moment() {
+        let mut outbox = Outbox::new(1 << 20, 1 << 20);
+        let start = Instant::now();
+        let one = Dropped { urgent: 1, bulk: 0 };
+        assert_eq!(outbox.hold(&message(0, 10), start), KEPT);
+        let later = start + Duration::from_millis(1);
+        for byte in 1..HELD_MESSAGES_MAX as u8 {
+            assert_eq!(outbox.hold(&message(byte, 10), later), KEPT);
+        }
+        assert_eq!(outbox.hold(&message(99, 10), later), one, "the oldest");
+        let large = outbox.hold(&message(7, 100_000), later);
+        assert_eq!(large, Dropped { urgent: 0, bulk: 1 });
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.open(later + HELD_FOR), KEPT);
+        let sent: Vec<Fragment> = taken(&mut outbox);
+        assert_eq!(sent[0].header(), PING_FRAME);
+        assert_eq!(sent.len(), 1 + HELD_MESSAGES_MAX);
+        assert_eq!(
+            (sent[1].payload()[0], sent.last().unwrap().payload()[0]),
+            (1, 99)
+        );
+        outbox.close();
+        outbox.hold(&message(1, 10), start);
+        let stale = start + HELD_FOR + Duration::from_millis(1);
+        assert_eq!(outbox.open(stale), one);
+        assert_eq!(taken(&mut outbox).len(), 1, "the ping");
+    }
+
+    #[test]
     fn a_closed_outbox_takes_nothing_and_forgets_what_it_had() {
         let mut outbox = Outbox::new(1 << 20, 1 << 20);
         assert_eq!(outbox.push(&message(1, 10)), Dropped { urgent: 1, bulk: 0 });
-        outbox.open();
+        outbox.open(Instant::now());
         outbox.push(&message(1, 100_000));
         taken(&mut outbox);
         outbox.close();
         assert!(outbox.is_empty());
-        outbox.open();
+        outbox.open(Instant::now());
         outbox.push(&message(2, 20_000));
         let batch = taken(&mut outbox);
         assert_eq!(batch[1].payload()[0], 2, "begins at the beginning");

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Instant;
 
 use super::config::TcpConfig;
 use super::counters::{Counters, PeerCounters};
@@ -73,6 +74,24 @@ impl Peer {
         let dropped = self.outbox().push(message);
         self.count_dropped(dropped);
         self.pump()
+    }
+
+    /// Keeps a small message for the connection that is being made.
+    pub fn hold(&self, message: &Arc<[u8]>) -> Pumped {
+        let dropped = self.outbox().hold(message, Instant::now());
+        self.count_dropped(dropped);
+        self.pump() // it may be up by now
+    }
+
+    /// The connection is up.
+    pub fn open_outbox(&self, now: Instant) {
+        let dropped = self.outbox().open(now);
+        self.count_dropped(dropped);
+    }
+
+    /// Whether it is to be connected to.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
     }
 
     /// Counts a message that was not even queued.
