@@ -63,10 +63,10 @@ pub fn run(pace: Pace) -> Outcome {
     let floor = run_floor(REPLICAS, 0, true, pace.warm_up, pace.floor);
     let mut cluster = Cluster::start(REPLICAS, CHAIN);
     cluster.work(Work::Clients);
-    let mut steps = vec![measure(&cluster, None, pace)];
+    let mut steps = vec![measure(&mut cluster, None, pace)];
     for rate in RATES {
         println!("  load: {rate} commands/s ...");
-        steps.push(measure(&cluster, Some(rate), pace));
+        steps.push(measure(&mut cluster, Some(rate), pace));
         let last = &steps[steps.len().saturating_sub(MISSES_MAX)..];
         if !last.iter().any(Step::is_carried) {
             break;
@@ -96,10 +96,11 @@ pub fn run(pace: Pace) -> Outcome {
     }
 }
 
-fn measure(cluster: &Cluster, rate: Option<u32>, pace: Pace) -> Step {
+fn measure(cluster: &mut Cluster, rate: Option<u32>, pace: Pace) -> Step {
     let begin = now_ns() + pace.warm_up.as_nanos() as u64;
     let clients = cluster.start_clients(ClientsSettings {
         ports: Vec::new(), // the cluster knows them
+        first_source: 0,   // this, too
         per_second: rate.map(f64::from),
         warm_up: pace.warm_up,
         duration: pace.load_step,
