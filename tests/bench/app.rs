@@ -106,13 +106,14 @@ impl BenchApp {
         &self,
         tree: &dyn BlockTreeSnapshot,
     ) -> Result<ProposeBlockResponse, ReadError> {
-        let next = |source| next_turn(tree, source);
-        let data = self.door.commands(next, self.fits())?;
+        let data = self.door.commands(&mut Turns::of(tree), self.fits())?;
         if data.is_empty() {
             return Ok(ProposeBlockResponse::Defer);
         }
-        let state_updates = updates(&data, tree)?;
-        Ok(block(data, state_updates))
+        Ok(match updates(&data, tree)? {
+            Some(state_updates) => block(data, Some(state_updates)),
+            None => ProposeBlockResponse::Failed,
+        })
     }
 
     fn propose_due(&self, schedule: &Schedule, next: u64) -> ProposeBlockResponse {
@@ -143,19 +144,37 @@ fn block(data: Vec<u8>, state_updates: Option<StateUpdates>) -> ProposeBlockResp
 
 /// What a block's commands make of the next turns; `None` if one of them is out of turn.
 fn updates(data: &[u8], tree: &dyn BlockTreeSnapshot) -> Result<Option<StateUpdates>, ReadError> {
-    let mut all = BTreeMap::new();
+    let mut turns = Turns::of(tree);
     for (number, _) in commands_in(data).into_iter().flatten() {
-        let next = match all.entry(number.source) {
-            Entry::Occupied(next) => next.into_mut(),
-            Entry::Vacant(unread) => unread.insert(next_turn(tree, number.source)?),
-        };
+        let next = turns.next(number.source)?;
         if *next != number.turn {
             return Ok(None);
         }
         *next += 1;
     }
-    let updates = all.into_iter().map(|(source, next)| set_next(source, next));
+    let all = turns.next.into_iter();
+    let updates = all.map(|(source, next)| set_next(source, next));
     Ok(Some(updates.collect()))
+}
+
+/// The next turn of each source that a block has commands of.
+pub struct Turns<'a> {
+    tree: &'a dyn BlockTreeSnapshot,
+    next: BTreeMap<u8, u64>,
+}
+
+impl Turns<'_> {
+    fn of(tree: &dyn BlockTreeSnapshot) -> Turns<'_> {
+        let next = BTreeMap::new();
+        Turns { tree, next }
+    }
+
+    pub fn next(&mut self, source: u8) -> Result<&mut u64, ReadError> {
+        Ok(match self.next.entry(source) {
+            Entry::Occupied(next) => next.into_mut(),
+            Entry::Vacant(unread) => unread.insert(next_turn(self.tree, source)?),
+        })
+    }
 }
 
 /// The key of the next turn of a source.

@@ -21,18 +21,15 @@ use std::time::Duration;
 use hotstuff::app::ReadError;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{commands_in, set_due, set_number, Number};
+use crate::app::{commands_in, set_due, set_number, Number, Turns};
 use crate::protocol::{Schedule, COMMAND_BYTES};
 use crate::stats::{now_ns, sleep_until, Histogram};
 
-/// Commands that a replica holds; with so many it reads no more frames.
+/// Commands that a replica holds: with so many it takes in no further frame.
 const POOL_MAX: usize = 1 << 17;
 
-/// Commands in one frame.
+/// Commands in one frame, or answers: a block of `load` has room for so many.
 const FRAME_MAX: usize = 2_048;
-
-/// What is read ahead of a connection. Of a frame that is longer, the rest is read into its place.
-const AHEAD_BYTES: usize = 8 << 10;
 
 /// Where a replica takes commands.
 #[derive(Default)]
@@ -60,9 +57,9 @@ struct Frame {
 }
 
 impl Frame {
-    /// `None` for what is no command.
+    /// `None` if they are anything else.
     fn new(commands: Vec<u8>) -> Option<Frame> {
-        let (first, _) = commands_in(&commands)?.next()?;
+        let first = first_in_turn(&commands)?;
         Some(Frame { first, commands })
     }
 
@@ -74,12 +71,21 @@ impl Frame {
         self.first.turn + self.len() as u64
     }
 
-    /// The commands from this turn on; none if it is not here.
-    fn from(&self, turn: u64) -> &[u8] {
+    /// The commands from this turn on; none if that is not here.
+    fn since(&self, turn: u64) -> &[u8] {
         let skip = turn.checked_sub(self.first.turn);
         let rest = skip.and_then(|skip| self.commands.get(skip as usize * COMMAND_BYTES..));
         rest.unwrap_or_default()
     }
+}
+
+/// The first of commands of one source, in turn.
+fn first_in_turn(commands: &[u8]) -> Option<Number> {
+    let mut numbers = commands_in(commands)?.map(|(number, _)| number);
+    let first = numbers.next()?;
+    let mut rest = (first.turn + 1..).zip(numbers);
+    rest.all(|(turn, number)| number == Number { turn, ..first })
+        .then_some(first)
 }
 
 impl Pool {
@@ -114,7 +120,7 @@ impl Door {
     /// Until the end of the connection.
     fn serve(&self, client: TcpStream, notify: &impl Fn()) {
         let answers = client.try_clone().expect("a file handle more");
-        let mut client = BufReader::with_capacity(AHEAD_BYTES, client);
+        let mut client = BufReader::new(client); // small: what is longer goes by it
         let mut source = [0];
         if client.read_exact(&mut source).is_err() {
             return;
@@ -143,28 +149,21 @@ impl Door {
         }
     }
 
-    /// Commands of all sources as a block's data, each source's from the turn on that is `next`; at
-    /// most `fits`. Those that came first go first.
-    pub fn commands(
-        &self,
-        next: impl Fn(u8) -> Result<u64, ReadError>,
-        fits: usize,
-    ) -> Result<Vec<u8>, ReadError> {
+    /// Commands of all sources that are in turn, at most `fits`, as a block's data. Those that came
+    /// first go first.
+    pub fn commands(&self, turns: &mut Turns, fits: usize) -> Result<Vec<u8>, ReadError> {
         let pool = self.pool();
-        let mut turns = BTreeMap::new();
-        for source in pool.frames.iter().map(|frame| frame.first.source) {
-            if !turns.contains_key(&source) {
-                turns.insert(source, next(source)?);
-            }
-        }
-        let bytes_max = fits * COMMAND_BYTES;
-        let mut data = Vec::with_capacity(bytes_max.min(pool.len * COMMAND_BYTES));
+        let bytes_max = pool.len.min(fits) * COMMAND_BYTES;
+        let mut data = Vec::with_capacity(bytes_max);
         for frame in &pool.frames {
-            let turn = turns.get_mut(&frame.first.source).expect("put there above");
-            let commands = frame.from(*turn);
+            let next = turns.next(frame.first.source)?;
+            let commands = frame.since(*next);
             let commands = &commands[..commands.len().min(bytes_max - data.len())];
             data.extend_from_slice(commands);
-            *turn += (commands.len() / COMMAND_BYTES) as u64;
+            *next += (commands.len() / COMMAND_BYTES) as u64;
+            if data.len() == bytes_max {
+                break;
+            }
         }
         Ok(data)
     }
@@ -196,11 +195,12 @@ impl Door {
     }
 }
 
-/// A count and so many pieces; `None` at the end.
+/// A count and so many pieces; `None` at the end, or if they are too many.
 fn read_frame(from: &mut impl Read, piece_bytes: usize) -> Option<Vec<u8>> {
     let mut count = [0; 4];
     from.read_exact(&mut count).ok()?;
-    let mut pieces = vec![0; u32::from_le_bytes(count) as usize * piece_bytes];
+    let count = Some(u32::from_le_bytes(count) as usize).filter(|count| *count <= FRAME_MAX)?;
+    let mut pieces = vec![0; count * piece_bytes];
     from.read_exact(&mut pieces).ok()?;
     Some(pieces)
 }
