@@ -998,7 +998,7 @@ HOTSTUFF_API void hotstuff_block_tree_free(hotstuff_block_tree *tree);
 #define HOTSTUFF_COMMIT_RULE_TWO_CHAIN 1
 
 /**
- * To whom votes go: to all with up to 20 validators, to the next leader beyond. The default.
+ * To whom votes go: to all with up to 10 validators, to the next leader beyond. The default.
  */
 #define HOTSTUFF_VOTE_TO_AUTO 0
 
@@ -1404,8 +1404,10 @@ typedef struct hotstuff_app_callbacks {
     /**
      * Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
      * ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
-     * proposed in this view. The updates must be those that validate_block() gives for this block
-     * on the other replicas: here it is not asked again. Required.
+     * proposed in this view. It is asked while the votes for the block below come in: what it
+     * makes may come to nothing, and is then asked for again, on another block. The updates must
+     * be those that validate_block() gives for this block on the other replicas: here it is not
+     * asked again. Required.
      */
     int32_t (*propose_block)(void *userdata,
                              const hotstuff_propose_block_request *request,
@@ -1511,8 +1513,8 @@ void hotstuff_propose_block_request_prev_block(const hotstuff_propose_block_requ
                                                hotstuff_hash *out);
 
 /**
- * How long it is until this replica gives the view up, in milliseconds, as of the call of
- * propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
+ * How long it is, at least, until this replica gives the view up, in milliseconds, as of the call
+ * of propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
  * just before is late for the others; half of it is a good plan. [any]
  *
  * @param request  the request

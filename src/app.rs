@@ -21,12 +21,14 @@ pub trait App: Send {
     fn validate_block(&mut self, request: ValidateBlockRequest<'_>) -> ValidateBlockResponse;
 }
 
-/// "You lead: is there work?"
+/// "You lead: is there work?" Asked while the votes for `prev_block` come in, or later. The block
+/// may come to nothing; then the work is asked for again, on another block.
 pub struct ProposeBlockRequest<'a> {
+    /// The view that this replica leads.
     pub cur_view: ViewNumber,
     /// The block to build on; the genesis hash for the first.
     pub prev_block: BlockHash,
-    /// How long it is until this replica gives the view up: an answer that comes later is not used.
+    /// How long it is, at least, until this replica gives the view up: a later answer is not used.
     /// A hint: the others' timers began at other times, and a block needs time to travel.
     pub budget: Duration,
     /// The state as of `prev_block`.

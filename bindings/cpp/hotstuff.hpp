@@ -737,7 +737,8 @@ private:
     hotstuff_updates *updates_;
 };
 
-/** "You lead: is there work?" */
+/** "You lead: is there work?" It comes while the votes for the block below come in: what is made may
+ * come to nothing, and is then asked for again. */
 class propose_request {
 public:
     explicit propose_request(const hotstuff_propose_block_request *borrowed) noexcept

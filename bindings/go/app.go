@@ -35,7 +35,8 @@ var ErrDefer = errors.New("hotstuff: nothing to propose")
 // ErrInvalidBlock is what ValidateBlock returns for a block that no correct leader proposes.
 var ErrInvalidBlock = errors.New("hotstuff: invalid block")
 
-// ProposeRequest says: you lead; is there work?
+// ProposeRequest says: you lead; is there work? It comes while the votes for Parent come in: the
+// block may come to nothing, and its work is asked for again.
 type ProposeRequest struct {
 	// View is the view in which the block will be proposed.
 	View uint64
@@ -43,9 +44,9 @@ type ProposeRequest struct {
 	Parent Hash
 	// Snapshot is the chain, with the state as of Parent.
 	Snapshot *Snapshot
-	// Budget is how long it is until this replica gives the view up. A hint: a block that comes
-	// later is not used, and one that comes just before is late for the others; half of it is a
-	// good plan.
+	// Budget is how long it is, at least, until this replica gives the view up. A hint: a block
+	// that comes later is not used, and one that comes just before is late for the others; half of
+	// it is a good plan.
 	Budget time.Duration
 }
 

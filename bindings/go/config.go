@@ -26,7 +26,7 @@ const (
 type VoteTo uint32
 
 const (
-	// VoteToAuto: to all with up to 20 validators, to the next leader beyond. The default.
+	// VoteToAuto: to all with up to 10 validators, to the next leader beyond. The default.
 	VoteToAuto VoteTo = C.HOTSTUFF_VOTE_TO_AUTO
 	// VoteToAll: to everyone. A dead next leader costs nothing extra.
 	VoteToAll VoteTo = C.HOTSTUFF_VOTE_TO_ALL

@@ -3,13 +3,13 @@
 use crate::app::ProposeBlockResponse;
 use crate::messages::{Certificate, ProgressMessage};
 use crate::types::{
-    check_state_updates, Block, BlockHash, BlockHeader, Data, StateUpdates, Time,
+    check_state_updates, Block, BlockHash, BlockHeader, Data, DataHash, StateUpdates, Time,
     TimeoutCertificate, ValidatorSetUpdates, ViewNumber,
 };
 
 use super::safety;
 use super::step::Then;
-use super::vote::{vote_statement, Question};
+use super::vote::{vote_statement, Place, Question};
 use super::{Algorithm, Effect, Event, StoredProposal, To, Write};
 
 /// What the leader of a view has done about it.
@@ -25,10 +25,23 @@ pub(super) enum Proposing {
 }
 
 /// What the app puts into a block.
+#[derive(Debug)]
 struct Content {
     data: Data,
+    data_hash: DataHash,
     state_updates: StateUpdates,
     validator_set_updates: Option<ValidatorSetUpdates>,
+}
+
+/// What the app has answered; no content if it has no work, and why the answer is of no use.
+type Answer = Result<Option<Content>, &'static str>;
+
+/// The app's answer for the next view, which I lead, on the block that I have just voted for: it
+/// is asked while the votes come in.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    place: Place,
+    answer: Answer,
 }
 
 impl Algorithm {
@@ -78,16 +91,60 @@ impl Algorithm {
         }
     }
 
+    /// Asks for the block of this view, unless that was done ahead.
     fn ask_app(&mut self) {
-        if self.judging.asked.is_some() {
-            return; // asked when the app is free
+        let place = self.place();
+        if let Some(answer) = self.take_ahead() {
+            self.use_answer(answer);
+        } else if self.judging.asked.is_none() {
+            self.ask_for_block(place);
+            self.proposing = Proposing::Asked;
+        } else if self.judging.is_asked_for_block(place) {
+            self.proposing = Proposing::Asked;
+        } // else it is asked when the app is free
+    }
+
+    /// Asks for the block of the next view, if I lead it, while votes for the one below come in.
+    pub(super) fn ask_ahead(&mut self) {
+        let Some(place) = self.place_ahead() else {
+            return;
+        };
+        let is_due = self.judging.asked.is_none()
+            && self.ahead.is_none()
+            && self.config.me == Some(self.leader_of(place.cur_view))
+            && self.is_validator()
+            && !safety::has_timed_out(&self.record, self.view())
+            && self.is_within_limits(1, false);
+        if is_due {
+            self.ask_for_block(place);
         }
-        self.judging.asked = Some(Question::Propose);
-        self.proposing = Proposing::Asked;
-        self.is_notified = false;
-        self.effects.push(Effect::ProposeBlock {
+    }
+
+    /// Where a block of this view stands.
+    fn place(&self) -> Place {
+        Place {
             cur_view: self.view,
             prev_block: self.highest_qc.block_hash,
+        }
+    }
+
+    /// Where a block of the next view stands, if the votes for the one that I have just voted for
+    /// come in. A block that updates the validator set is nudged before it has a child.
+    fn place_ahead(&self) -> Option<Place> {
+        let voted = self.record.voted?;
+        let is_parent = voted.rank() == self.view() && safety::justifies_block(voted.phase);
+        is_parent.then(|| Place {
+            cur_view: self.view.next(),
+            prev_block: voted.block_hash,
+        })
+    }
+
+    fn ask_for_block(&mut self, place: Place) {
+        self.judging.asked = Some(Question::Propose(place));
+        self.is_notified = false;
+        self.effects.push(Effect::ProposeBlock {
+            cur_view: place.cur_view,
+            prev_block: place.prev_block,
             until: self.timer,
         });
     }
@@ -100,23 +157,58 @@ impl Algorithm {
         prev_block: BlockHash,
         response: ProposeBlockResponse,
     ) {
-        if !matches!(self.judging.asked, Some(Question::Propose)) {
+        let place = Place {
+            cur_view,
+            prev_block,
+        };
+        if !self.judging.is_asked_for_block(place) {
             return;
         }
         self.judging.asked = None;
+        let answer = self.check_proposal(response);
         let is_current = cur_view == self.view && self.proposing == Proposing::Asked;
         let is_usable = is_current
-            && prev_block == self.highest_qc.block_hash
+            && place == self.place()
             && self.is_validator()
             && safety::may_vote(&self.record, self.view());
-        if !is_usable {
-            self.is_notified |= matches!(response, ProposeBlockResponse::Block { .. });
-            if is_current {
-                self.proposing = Proposing::NotAsked;
-            }
+        if is_usable {
+            self.use_answer(answer);
             return;
         }
-        match self.check_proposal(response) {
+        if is_current {
+            self.proposing = Proposing::NotAsked;
+        }
+        self.ahead = Some(Ahead { place, answer });
+        self.forget_stale_ahead();
+    }
+
+    /// Keeps what was asked for ahead only for its place. Work that has none is asked for again.
+    pub(super) fn forget_stale_ahead(&mut self) {
+        let Some(Ahead { place, answer }) = &self.ahead else {
+            return;
+        };
+        let is_to_come = self.place_ahead() == Some(*place);
+        let is_here =
+            self.place() == *place && self.proposing == Proposing::NotAsked && self.is_leader();
+        if !is_to_come && !is_here {
+            self.is_notified |= matches!(answer, Ok(Some(_)));
+            self.ahead = None;
+        }
+    }
+
+    /// What the app has answered ahead for this view. "No work" is asked again if some has come.
+    fn take_ahead(&mut self) -> Option<Answer> {
+        self.forget_stale_ahead();
+        let here = self.place();
+        let Ahead { answer, .. } = self.ahead.take_if(|ahead| ahead.place == here)?;
+        let has_work_come = self.is_notified && matches!(answer, Ok(None));
+        (!has_work_come).then_some(answer)
+    }
+
+    /// Proposes in the current view, on the highest QC.
+    fn use_answer(&mut self, answer: Answer) {
+        let prev_block = self.highest_qc.block_hash;
+        match answer {
             Ok(Some(Content { data, .. }))
                 if !self.has_room(prev_block, data.len() as u64, false) =>
             {
@@ -133,11 +225,7 @@ impl Algorithm {
         }
     }
 
-    /// What a usable answer puts into the block; `None` if the app has no work.
-    fn check_proposal(
-        &self,
-        response: ProposeBlockResponse,
-    ) -> Result<Option<Content>, &'static str> {
+    fn check_proposal(&self, response: ProposeBlockResponse) -> Answer {
         let (data, state_updates, validator_set_updates) = match response {
             ProposeBlockResponse::Block {
                 data,
@@ -162,8 +250,10 @@ impl Algorithm {
             self.updated_set(updates)?;
         }
         check_state_updates(&state_updates)?;
+        let data = Data::new(data);
         Ok(Some(Content {
-            data: Data::new(data),
+            data_hash: data.hash(),
+            data,
             state_updates,
             validator_set_updates,
         }))
@@ -182,8 +272,10 @@ impl Algorithm {
     }
 
     fn propose_empty(&mut self) {
+        let data = Data::empty();
         self.propose(Content {
-            data: Data::empty(),
+            data_hash: data.hash(),
+            data,
             state_updates: StateUpdates::new(),
             validator_set_updates: None,
         });
@@ -192,6 +284,7 @@ impl Algorithm {
     fn propose(&mut self, content: Content) {
         let Content {
             data,
+            data_hash,
             state_updates,
             validator_set_updates,
         } = content;
@@ -202,7 +295,7 @@ impl Algorithm {
             epoch: self.epoch,
             view: self.view,
             justify: self.highest_qc.clone(),
-            data_hash: data.hash(),
+            data_hash,
             validator_set_updates,
         };
         let hash = header.hash(&self.config.genesis);

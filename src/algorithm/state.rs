@@ -14,7 +14,7 @@ use crate::types::{
 
 use super::collect::{Timeouts, Votes};
 use super::leaders::Leaders;
-use super::propose::Proposing;
+use super::propose::{Ahead, Proposing};
 use super::step::{current, Output, Then};
 use super::sync::Sync;
 use super::tree::Tree;
@@ -37,8 +37,10 @@ pub enum VoteTo {
 }
 
 impl VoteTo {
-    /// The greatest set in which `Auto` sends votes to all.
-    pub const ALL_VALIDATORS_MAX: usize = 20;
+    /// The greatest set in which `Auto` sends votes to all: a death costs a small set no second
+    /// time-out. On two cores votes to the next leader gave 1.05, 1.17, 1.37 and 1.58 times the
+    /// blocks/s with 4, 7, 10 and 16 replicas.
+    pub const ALL_VALIDATORS_MAX: usize = 10;
 }
 
 /// How this replica catches up.
@@ -142,6 +144,7 @@ pub struct Algorithm {
     pub(super) votes: Votes,
     pub(super) timeouts: Timeouts,
     pub(super) proposing: Proposing,
+    pub(super) ahead: Option<Ahead>,
     pub(super) judging: Judging,
     pub(super) sync: Sync,
     pub(super) answered: BTreeMap<ValidatorAddress, Time>,
@@ -189,6 +192,7 @@ impl Algorithm {
             votes: Votes::default(),
             timeouts: Timeouts::default(),
             proposing: Proposing::NotAsked,
+            ahead: None,
             judging: Judging::default(),
             sync: Sync::new(now),
             answered: BTreeMap::new(),
@@ -316,6 +320,7 @@ impl Algorithm {
     fn go_on(&mut self) {
         self.judge();
         self.try_propose();
+        self.ask_ahead();
         self.try_sync();
     }
 
@@ -457,6 +462,7 @@ impl Algorithm {
     pub(super) fn begin_view(&mut self) {
         self.is_view_active = false;
         self.proposing = Proposing::NotAsked;
+        self.forget_stale_ahead();
         let leader = self.leader();
         self.events.push(Event::ViewStarted {
             rank: self.view(),

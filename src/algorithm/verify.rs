@@ -229,8 +229,14 @@ impl Verifier {
     /// As for [`Verifier::progress`].
     pub fn sync_response(
         &mut self,
-        response: SyncResponse,
+        mut response: SyncResponse,
     ) -> Result<Verified<SyncResponse>, Refusal> {
+        if response.blocks.is_empty() {
+            // It says where its sender is, which is no lie if nobody here knows that epoch.
+            let sets = &self.validator_sets;
+            let is_known = |qc: &QuorumCertificate| sets.contains_key(&qc.epoch);
+            response.tail_qcs.retain(is_known);
+        }
         let last_known = self.validator_sets.keys().next_back().copied();
         let judged = self.range(&response);
         // Sets that only this answer shows are forgotten with it: they are learned when the chain

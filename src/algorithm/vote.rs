@@ -31,11 +31,18 @@ pub(super) struct Judging {
     diverged: BTreeSet<BlockHash>,
 }
 
+/// Where a block that the app is asked for is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) cur_view: ViewNumber,
+    pub(super) prev_block: BlockHash,
+}
+
 /// What the app is being asked.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // the large one is the usual one
 pub(super) enum Question {
-    Propose,
+    Propose(Place),
     Validate { candidate: Candidate, is_sync: bool },
 }
 
@@ -59,6 +66,11 @@ impl Judging {
             }) => Some((&candidate.hash, &candidate.block)),
             _ => None,
         }
+    }
+
+    /// Whether the app is being asked for a block in this place.
+    pub(super) fn is_asked_for_block(&self, place: Place) -> bool {
+        matches!(self.asked, Some(Question::Propose(asked)) if asked == place)
     }
 
     pub(super) fn has_diverged(&self, hash: &BlockHash) -> bool {
@@ -415,7 +427,7 @@ impl Algorithm {
         self.tree.knows(&parent) && self.is_within_limits(data_bytes, is_certified)
     }
 
-    fn is_within_limits(&self, data_bytes: u64, is_certified: bool) -> bool {
+    pub(super) fn is_within_limits(&self, data_bytes: u64, is_certified: bool) -> bool {
         let limits = &self.config.limits;
         let is_empty = data_bytes == 0;
         let factor = |more: bool| if more { Limits::CERTIFIED_FACTOR } else { 1 };

@@ -110,8 +110,8 @@ pub unsafe extern "C" fn hotstuff_propose_block_request_prev_block(
     }
 }
 
-/// How long it is until this replica gives the view up, in milliseconds, as of the call of
-/// propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
+/// How long it is, at least, until this replica gives the view up, in milliseconds, as of the call
+/// of propose_block(); 0 for NULL. A hint: a block that comes later is not used, and one that comes
 /// just before is late for the others; half of it is a good plan. [any]
 ///
 /// @param request  the request
@@ -206,8 +206,10 @@ pub struct hotstuff_app_callbacks {
     pub destroy: Option<unsafe extern "C-unwind" fn(userdata: *mut c_void)>,
     /// Makes a block: fill `updates` by hotstuff_updates_set_data() and the others and return
     /// ::HOTSTUFF_OK, or return ::HOTSTUFF_PROPOSE_DEFER. Anything else is a failure: nothing is
-    /// proposed in this view. The updates must be those that validate_block() gives for this block
-    /// on the other replicas: here it is not asked again. Required.
+    /// proposed in this view. It is asked while the votes for the block below come in: what it
+    /// makes may come to nothing, and is then asked for again, on another block. The updates must
+    /// be those that validate_block() gives for this block on the other replicas: here it is not
+    /// asked again. Required.
     pub propose_block: Option<
         unsafe extern "C-unwind" fn(
             userdata: *mut c_void,

@@ -29,7 +29,7 @@ pub const HOTSTUFF_COMMIT_RULE_THREE_CHAIN: u32 = 0;
 /// Commit rule: two certificates in consecutive views commit a block (Jolteon): one round sooner.
 pub const HOTSTUFF_COMMIT_RULE_TWO_CHAIN: u32 = 1;
 
-/// To whom votes go: to all with up to 20 validators, to the next leader beyond. The default.
+/// To whom votes go: to all with up to 10 validators, to the next leader beyond. The default.
 pub const HOTSTUFF_VOTE_TO_AUTO: u32 = 0;
 /// To whom votes go: to everyone. A dead next leader costs nothing extra.
 pub const HOTSTUFF_VOTE_TO_ALL: u32 = 1;

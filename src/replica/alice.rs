@@ -307,8 +307,9 @@ impl Alice {
         };
         let place = Place { at, highest_qc };
         self.connections.settle(place, &*self.shared.network);
-        self.shared.published.publish(info, place);
-        self.shared.waiters.wake();
+        if self.shared.published.publish(info, place) {
+            self.shared.waiters.wake();
+        }
     }
 
     /// Counts and reports. An event that leaves no way to go on is an error.

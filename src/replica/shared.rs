@@ -85,11 +85,11 @@ pub(super) struct Place {
 }
 
 impl Published {
-    /// Replaces what is known. The caller wakes the waiters.
-    pub(super) fn publish(&self, info: Info, place: Place) {
+    /// Replaces what is known. True if more is committed: the caller wakes those who wait for it.
+    pub(super) fn publish(&self, info: Info, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = (info, place);
-        self.committed
-            .store(info.committed_height.0, Ordering::SeqCst);
+        let height = info.committed_height.0;
+        self.committed.swap(height, Ordering::SeqCst) != height
     }
 
     pub(super) fn info(&self) -> Info {

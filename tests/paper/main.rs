@@ -1,6 +1,7 @@
 //! The rules, one test each: init, step, check. What a rule says stands in `src/algorithm`.
 
 mod active;
+mod ahead;
 mod epochs;
 mod evidence;
 mod fixture;

@@ -162,8 +162,9 @@ fn a_leader_with_a_qc_and_a_tc_uses_the_qc() {
     let view = f.view_led_by_me(8, true);
     let parent = f.block(view - 1, 1, &f.genesis_qc(), b"");
     f.enter_by_tc(view - 1, &f.genesis_qc());
-    f.propose(&parent, Some(f.tc(view - 2, &f.genesis_qc())));
-    let outcome = f.enter_by_tc(view, &f.genesis_qc());
+    let ahead = f.propose(&parent, Some(f.tc(view - 2, &f.genesis_qc())));
+    f.enter_by_tc(view, &f.genesis_qc());
+    let outcome = f.answer_propose(&ahead.effects, data(b"ahead"));
     let late = f.qc_of(&parent);
     f.advance(Certificate::Quorum(late.clone()));
     let again = f.answer_propose(&outcome.effects, data(b"on the genesis"));

@@ -242,6 +242,38 @@ fn a_server_that_knows_less_is_left_for_one_that_knows_more() {
     assert_eq!(outcome.committed().len(), 1);
 }
 
+/// Whoever does not know the block that is asked after says where it is: perhaps in an epoch whose
+/// validators are not known here. It was blamed for that, and so was everybody who was asked after
+/// the same block (seed 6298991795618630).
+#[test]
+fn a_server_in_a_later_epoch_that_knows_another_branch_is_asked_from_the_committed_chain() {
+    let mut f = Fixture::new();
+    let left = chain(&f, 1, 0);
+    let (peer, asked) = opening(&f);
+    f.synced(peer, answer(&f, &asked, &left));
+    let wanted = f.chain(&[2, 3, 4]);
+    f.advance(Certificate::Quorum(f.qc_of(&wanted[2])));
+    let (peer, asked) = until_asked(&mut f);
+    assert_eq!(asked.highest_committed_block, hash(&f, &left[0]));
+    let set = f.set_of(0);
+    f.plan_set(Epoch(1), set);
+    let of_later_epoch = VoteStatement {
+        epoch: Epoch(1),
+        ..f.statement(&wanted[0])
+    };
+    let response = SyncResponse {
+        highest_committed_block: asked.highest_committed_block,
+        blocks: Vec::new(),
+        tail_qcs: vec![f.qc(of_later_epoch, &[1, 2, 3])],
+    };
+    let passed = f.try_synced(peer, response).expect("it is no lie");
+    assert!(fails(&passed), "it does not have the block either");
+    let (next, asked) = until_asked(&mut f);
+    assert_eq!(asked.highest_committed_block, f.hash().as_block_hash());
+    let outcome = f.synced(next, answer(&f, &asked, &wanted));
+    assert_eq!(outcome.committed().len(), 1);
+}
+
 #[test]
 fn the_next_range_is_asked_for_while_the_last_is_judged() {
     let mut f = Fixture::new();

@@ -59,7 +59,8 @@ class Updates:
 
 
 class ProposeBlockRequest:
-    """ "You lead: is there work?" Valid during the callback."""
+    """ "You lead: is there work?" It comes while the votes for the parent come in: the block may
+    come to nothing, and its work is asked for again. Valid during the callback."""
 
     def __init__(self, pointer: int) -> None:
         self._tree = LentBlockTree(
