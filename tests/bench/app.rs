@@ -1,9 +1,8 @@
 //! The app that is replicated: it makes blocks as it is told, and checks that commands come in
-//! turn. Which one is next is part of its state, so that no branch carries a command twice.
-//!
-//! All commands of a block come from one source: the schedule that all replicas know, or the
-//! clients of one of them.
+//! turn. Which one of each source is next is part of its state, so that no branch carries a command
+//! twice. Sources are the schedule that all replicas know, and clients.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -80,29 +79,21 @@ impl App for BenchApp {
                 Ok(next) => self.propose_due(&schedule, next),
                 Err(_) => ProposeBlockResponse::Failed,
             },
-            Work::Clients => match next_turn(request.block_tree, self.door.source()) {
-                Ok(next) => self.propose_clients(next),
-                Err(_) => ProposeBlockResponse::Failed,
-            },
+            Work::Clients => self
+                .propose_clients(request.block_tree)
+                .unwrap_or(ProposeBlockResponse::Failed),
         }
     }
 
     fn validate_block(&mut self, request: ValidateBlockRequest<'_>) -> ValidateBlockResponse {
-        let data = &request.proposed_block.data;
-        let Some(mut commands) = commands_in(data).map(Iterator::peekable) else {
-            return valid(None);
-        };
-        let source = commands.peek().map_or(SCHEDULE, |(first, _)| first.source);
-        let Ok(mut turn) = next_turn(request.block_tree, source) else {
-            return ValidateBlockResponse::Undecided;
-        };
-        for (number, _) in commands {
-            if number != (Number { source, turn }) {
-                return ValidateBlockResponse::Invalid;
-            }
-            turn += 1;
+        match updates(&request.proposed_block.data, request.block_tree) {
+            Ok(Some(state_updates)) => ValidateBlockResponse::Valid {
+                state_updates: Some(state_updates),
+                validator_set_updates: None,
+            },
+            Ok(None) => ValidateBlockResponse::Invalid,
+            Err(_) => ValidateBlockResponse::Undecided,
         }
-        valid(Some(set_next(source, turn)))
     }
 }
 
@@ -111,13 +102,18 @@ impl BenchApp {
         self.block_data_bytes_max / COMMAND_BYTES
     }
 
-    fn propose_clients(&self, next: u64) -> ProposeBlockResponse {
-        let data = self.door.commands(next, self.fits());
-        let count = (data.len() / COMMAND_BYTES) as u64;
-        if count == 0 {
-            return ProposeBlockResponse::Defer;
+    fn propose_clients(
+        &self,
+        tree: &dyn BlockTreeSnapshot,
+    ) -> Result<ProposeBlockResponse, ReadError> {
+        let data = self.door.commands(&mut Turns::of(tree), self.fits())?;
+        if data.is_empty() {
+            return Ok(ProposeBlockResponse::Defer);
         }
-        block(data, Some(set_next(self.door.source(), next + count)))
+        Ok(match updates(&data, tree)? {
+            Some(state_updates) => block(data, Some(state_updates)),
+            None => ProposeBlockResponse::Failed,
+        })
     }
 
     fn propose_due(&self, schedule: &Schedule, next: u64) -> ProposeBlockResponse {
@@ -134,7 +130,7 @@ impl BenchApp {
             set_number(command, Number { source, turn });
             set_due(command, schedule.due_ns(turn, now));
         }
-        block(data, Some(set_next(source, next + count)))
+        block(data, Some(vec![set_next(source, next + count)]))
     }
 }
 
@@ -146,10 +142,38 @@ fn block(data: Vec<u8>, state_updates: Option<StateUpdates>) -> ProposeBlockResp
     }
 }
 
-fn valid(state_updates: Option<StateUpdates>) -> ValidateBlockResponse {
-    ValidateBlockResponse::Valid {
-        state_updates,
-        validator_set_updates: None,
+/// What a block's commands make of the next turns; `None` if one of them is out of turn.
+fn updates(data: &[u8], tree: &dyn BlockTreeSnapshot) -> Result<Option<StateUpdates>, ReadError> {
+    let mut turns = Turns::of(tree);
+    for (number, _) in commands_in(data).into_iter().flatten() {
+        let next = turns.next(number.source)?;
+        if *next != number.turn {
+            return Ok(None);
+        }
+        *next += 1;
+    }
+    let all = turns.next.into_iter();
+    let updates = all.map(|(source, next)| set_next(source, next));
+    Ok(Some(updates.collect()))
+}
+
+/// The next turn of each source that a block has commands of.
+pub struct Turns<'a> {
+    tree: &'a dyn BlockTreeSnapshot,
+    next: BTreeMap<u8, u64>,
+}
+
+impl Turns<'_> {
+    fn of(tree: &dyn BlockTreeSnapshot) -> Turns<'_> {
+        let next = BTreeMap::new();
+        Turns { tree, next }
+    }
+
+    pub fn next(&mut self, source: u8) -> Result<&mut u64, ReadError> {
+        Ok(match self.next.entry(source) {
+            Entry::Occupied(next) => next.into_mut(),
+            Entry::Vacant(unread) => unread.insert(next_turn(self.tree, source)?),
+        })
     }
 }
 
@@ -163,11 +187,11 @@ fn next_turn(tree: &dyn BlockTreeSnapshot, source: u8) -> Result<u64, ReadError>
     Ok(value.and_then(|value| number(&value)).unwrap_or(0))
 }
 
-fn set_next(source: u8, next: u64) -> StateUpdates {
-    vec![StateUpdate::Set {
+fn set_next(source: u8, next: u64) -> StateUpdate {
+    StateUpdate::Set {
         key: next_key(source),
         value: next.to_le_bytes().to_vec(),
-    }]
+    }
 }
 
 /// Set in the number of each command. In a block without commands the time stands there, which

@@ -99,7 +99,7 @@ impl Seat {
         let network = TcpNetwork::open(tcp_config(settings), key.duplicate());
         let network = Arc::new(network.unwrap_or_else(|error| panic!("{error}")));
         let desk = Arc::new(Desk::default());
-        let door = Arc::new(Door::new(settings.index as u8));
+        let door = Arc::new(Door::default());
         let app = BenchApp {
             desk: Arc::clone(&desk),
             door: Arc::clone(&door),

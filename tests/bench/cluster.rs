@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{unbounded, Receiver};
 use tempfile::TempDir;
 
+use crate::app::SCHEDULE;
 use crate::clients::{ClientsResult, ClientsSettings};
 use crate::floor::{FloorResult, FloorSettings};
 use crate::protocol::{Answer, Ask, ChainSettings, Place, ReplicaSettings, Report, Role, Work};
@@ -139,6 +140,8 @@ pub struct Cluster {
     settings: Vec<ReplicaSettings>,
     /// Where the replicas take clients, as they were started.
     client_ports: Vec<u16>,
+    /// Clients that were started.
+    clients: usize,
     _root: TempDir, // after the processes that write below it
 }
 
@@ -166,6 +169,7 @@ impl Cluster {
             replicas,
             settings,
             client_ports,
+            clients: 0,
             _root: root,
         };
         let connected =
@@ -274,10 +278,14 @@ impl Cluster {
     }
 
     /// Lets clients send commands to all replicas, in a process of their own.
-    pub fn start_clients(&self, settings: ClientsSettings) -> Clients {
+    pub fn start_clients(&mut self, settings: ClientsSettings) -> Clients {
         let lifetime = settings.lifetime();
+        let first_source = self.clients;
+        self.clients += self.client_ports.len();
+        assert!(self.clients <= SCHEDULE.into(), "every client is another");
         let process = Process::spawn(&Role::Clients(ClientsSettings {
             ports: self.client_ports.clone(),
+            first_source: first_source as u8,
             ..settings
         }));
         Clients { process, lifetime }

@@ -49,7 +49,7 @@ pub enum Work {
     Blocks { data_bytes: usize },
     /// Commands: as many as are due and fit into a block.
     Commands(Schedule),
-    /// Commands: as many as the replica's own clients have sent, and fit.
+    /// Commands: as many as clients have sent, and fit.
     Clients,
 }
 
