@@ -31,6 +31,8 @@
 //! - There is no table from hash to height that each commit would have to enter at a random place.
 //!   Committed hashes are indexed in runs (see hashes.rs), the few others are found by scanning.
 
+use std::fmt::Display;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -247,10 +249,10 @@ fn checksum(key: &str, bytes: &[u8]) -> [u8; SEAL_BYTES] {
     sha256(&[key.as_bytes(), &[0], bytes])
 }
 
-/// Decodes a record; `name` says which in the error.
+/// Decodes a record; `name` says which in the error, and is written for that only.
 pub(super) fn open_record<T: Serialize + DeserializeOwned>(
-    name: impl Into<String>,
+    name: impl Display,
     bytes: &[u8],
 ) -> Result<T, StorageError> {
-    codec::decode(bytes, bytes.len()).map_err(|why| StorageError::corrupt(name, why))
+    codec::decode(bytes, bytes.len()).map_err(|why| StorageError::corrupt(name.to_string(), why))
 }

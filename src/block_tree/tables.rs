@@ -52,7 +52,8 @@ impl<'txn> Found<'txn> {
     }
 
     pub fn record(&self) -> Result<HeaderRecord, StorageError> {
-        open_record(format!("header at height {}", self.key.height), self.bytes)
+        let name = format_args!("header at height {}", self.key.height);
+        open_record(name, self.bytes)
     }
 }
 
@@ -217,7 +218,7 @@ impl<'txn, T: Transaction> Reads<'txn, T> {
             return Ok(None);
         };
         let (_, bytes) = item.map_err(|error| self.fail(error))?;
-        open_record(format!("evidence {index}"), bytes).map(Some)
+        open_record(format_args!("evidence {index}"), bytes).map(Some)
     }
 
     /// The last epochs, oldest first, up to [`EPOCHS_KEPT`].

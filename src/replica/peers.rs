@@ -85,8 +85,8 @@ impl Peers {
 
     /// The account that pays for what `address` sends.
     pub(super) fn account(&mut self, address: &ValidatorAddress) -> &mut Peer {
-        let is_known = self.accounts.contains_key(address);
-        if !is_known && self.accounts.len() >= self.validators + LISTENERS_MAX {
+        let is_full = self.accounts.len() >= self.validators + LISTENERS_MAX;
+        if is_full && !self.accounts.contains_key(address) {
             return &mut self.others;
         }
         let share = &self.others.quota;

@@ -35,9 +35,13 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+/// Room that an encoding is given at once: what most need, of a few validators.
+const USUAL_BYTES: usize = 512;
+
 /// The canonical bytes of `value`.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("types of this crate have lengths and write to memory")
+    postcard::to_extend(value, Vec::with_capacity(USUAL_BYTES))
+        .expect("types of this crate have lengths and write to memory")
 }
 
 /// The same, into `buffer`, which is emptied first and keeps its capacity.
