@@ -16,6 +16,7 @@
 
 mod alice;
 mod app_thread;
+mod channel;
 mod clock;
 mod connections;
 mod early;
