@@ -202,6 +202,7 @@
 
 mod collect;
 mod evidence;
+mod fetched;
 mod leaders;
 mod propose;
 mod reconfigure;

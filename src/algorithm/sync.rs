@@ -10,6 +10,7 @@ use crate::types::{
     Time, ValidatorAddress, ViewNumber,
 };
 
+use super::fetched::{is_update, weight, Fetched};
 use super::step::current;
 use super::{Algorithm, Event, To};
 
@@ -54,8 +55,7 @@ pub(super) struct Sync {
     /// Where the last answer ended, if it did not hold what is wanted: the next question goes on
     /// from there, while that block is known, or being judged.
     cursor: Option<BlockHash>,
-    /// What was fetched and not yet judged, parents first; its end is certified.
-    fetched: VecDeque<(BlockHash, Block)>,
+    fetched: Fetched,
     /// The highest certificate of an epoch that what was fetched leads to, and who sent it.
     kept: Option<(QuorumCertificate, ValidatorAddress)>,
     /// When a peer was last asked because it spoke of a later epoch.
@@ -101,7 +101,7 @@ impl Sync {
             hint: None,
             in_flight: None,
             cursor: None,
-            fetched: VecDeque::new(),
+            fetched: Fetched::default(),
             kept: None,
             later_epoch_at: None,
             back_off: BTreeMap::new(),
@@ -131,7 +131,7 @@ impl Sync {
     }
 
     pub(super) fn target(&self) -> Option<BlockHeight> {
-        self.fetched.back().map(|(_, block)| block.header.height)
+        self.fetched.last().map(|(_, block)| block.header.height)
     }
 
     pub(super) fn peer(&self) -> Option<ValidatorAddress> {
@@ -178,17 +178,17 @@ impl Sync {
     }
 
     pub(super) fn next_fetched(&self) -> Option<(&BlockHash, &Block)> {
-        self.fetched.front().map(|(hash, block)| (hash, block))
+        self.fetched.first()
     }
 
     pub(super) fn take_fetched(&mut self) -> Option<(BlockHash, Block)> {
-        self.fetched.pop_front()
+        self.fetched.take_first()
     }
 
     /// What follows cannot be judged, nor what is on its way to follow it: it is fetched again
     /// later.
     pub(super) fn give_up_fetched(&mut self, now: Time) {
-        self.fetched.clear();
+        self.fetched = Fetched::default();
         self.cursor = None;
         self.in_flight = None;
         self.not_before = now.after(UNDECIDED_PAUSE);
@@ -331,20 +331,23 @@ impl Algorithm {
     /// The block after which to ask; `None` while enough is being judged.
     fn next_range(&self) -> Option<BlockHash> {
         let cursor = self.sync.cursor;
-        let Some((last, _)) = self.unjudged().last() else {
+        let with_the_app = self.judging.fetched_in_question();
+        let fetched = &self.sync.fetched;
+        let Some((last, _)) = fetched.last().or(with_the_app) else {
             let cursor = cursor.filter(|hash| self.tree.knows(hash));
             return Some(cursor.unwrap_or(self.tree.head().hash));
         };
-        let bytes: usize = self.unjudged().map(|(_, block)| weight(block)).sum();
+        let bytes = fetched.bytes() + with_the_app.map_or(0, |(_, block)| weight(block));
         // Beyond an update, nothing can be verified before it is committed.
-        let is_one_epoch = !self.unjudged().any(|(_, block)| is_update(block));
+        let is_one_epoch =
+            !fetched.has_update() && !with_the_app.is_some_and(|(_, block)| is_update(block));
         cursor.filter(|cursor| cursor == last && is_one_epoch && bytes <= UNJUDGED_BYTES_MAX)
     }
 
     /// What was fetched and has no verdict yet, parents first.
     fn unjudged(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
         let with_the_app = self.judging.fetched_in_question().into_iter();
-        with_the_app.chain(self.sync.fetched.iter().map(|(hash, block)| (hash, block)))
+        with_the_app.chain(self.sync.fetched.iter())
     }
 
     fn is_unjudged(&self, hash: &BlockHash) -> bool {
@@ -575,12 +578,6 @@ impl Algorithm {
     }
 }
 
-/// What a block takes in memory, roughly.
-fn weight(block: &Block) -> usize {
-    let signatures = &block.header.justify.signatures;
-    block.data.len() + std::mem::size_of_val(signatures.as_slice())
-}
-
 /// The blocks with their hashes, if each is the child of the one before and the first is `after`'s.
 fn linked(
     genesis: &GenesisHash,
@@ -601,8 +598,4 @@ fn linked(
         linked.push_back((parent, block));
     }
     Some(linked)
-}
-
-fn is_update(block: &Block) -> bool {
-    block.header.validator_set_updates.is_some()
 }
