@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use crate::algorithm::{
     Algorithm, Dispatch, Effect, EpochRecord, Event, Input, SignError, Signer, Step, To, Write,
@@ -31,7 +31,6 @@ use crate::pacemaker::Pacemaker;
 use crate::types::{codec, Block, BlockHash, StateUpdate, Time};
 
 use super::app_thread::{no_answer, Question};
-use super::channel::receive;
 use super::connections::Connections;
 use super::peers::Ticket;
 use super::shared::{Place, Shared};
@@ -176,7 +175,14 @@ impl Alice {
         if until <= self.shared.clock.now() {
             return None;
         }
-        receive(&self.inputs, self.shared.clock.instant(until))
+        let received = match self.shared.clock.instant(until) {
+            Some(instant) => self.inputs.recv_deadline(instant),
+            None => self
+                .inputs
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        received.ok()
     }
 
     /// Sends the step's questions to the app, with the state as of each parent.

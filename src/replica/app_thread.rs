@@ -14,7 +14,6 @@ use crate::block_tree::Snapshot;
 use crate::types::Time;
 
 use super::alice::ToAlice;
-use super::channel::receive;
 use super::shared::Shared;
 
 /// Questions that wait for the app. The algorithm asks one at a time; a snapshot hangs on each.
@@ -36,7 +35,7 @@ pub(super) struct AppThread {
 impl AppThread {
     /// Until Alice has gone.
     pub(super) fn run(mut self) {
-        while let Some(question) = receive(&self.questions, None) {
+        while let Ok(question) = self.questions.recv() {
             if self.shared.is_stopping() {
                 return;
             }

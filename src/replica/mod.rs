@@ -16,7 +16,6 @@
 
 mod alice;
 mod app_thread;
-mod channel;
 mod clock;
 mod connections;
 mod early;
