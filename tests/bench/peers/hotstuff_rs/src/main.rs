@@ -70,6 +70,14 @@ fn without_latency(blocks_per_s: f64) -> Speed {
     }
 }
 
+/// A figure of the table; nothing where there is none.
+fn figure(value: f64, decimals: usize) -> String {
+    match value.is_finite() {
+        true => format!("{value:.decimals$}"),
+        false => "-".into(),
+    }
+}
+
 /// One line of the table, and what it is called among the numbers to reach. The ratio is the median
 /// of the rounds'.
 fn add(outcome: &mut Outcome, work: &str, pairs: &Pairs) {
@@ -82,11 +90,11 @@ fn add(outcome: &mut Outcome, work: &str, pairs: &Pairs) {
         (|speed| speed.blocks_per_s, |speed| speed.latency_p50_ms);
     let mut row = vec![work.to_owned()];
     for which in [0, 1] {
-        row.push(format!("{:.0}", of(which, rate)));
-        row.push(format!("{:.2}", of(which, latency)));
+        row.push(figure(of(which, rate), 0));
+        row.push(figure(of(which, latency), 2));
     }
-    row.push(format!("{:.1}", ratio(rate)));
-    row.push(format!("{:.2}", ratio(latency)));
+    row.push(figure(ratio(rate), 1));
+    row.push(figure(ratio(latency), 2));
     outcome.table.row(&row);
     let speed =
         |which| json!({ "blocks_per_s": of(which, rate), "latency_p50_ms": of(which, latency) });
