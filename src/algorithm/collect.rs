@@ -41,15 +41,16 @@ impl Votes {
         if view.certified.is_some() {
             return None;
         }
-        let ballots = view.ballots.iter();
-        let alike = ballots.filter(|(_, ballot)| ballot.statement == vote.statement);
-        let power = alike.clone().map(|(index, _)| set.members()[*index].power);
-        if !set.is_quorum(power.sum()) {
-            return None;
-        }
+        let mut power = 0;
         let mut signatures = vec![None; set.len()];
-        for (index, ballot) in alike {
-            signatures[*index] = Some(ballot.signature);
+        for (index, ballot) in &view.ballots {
+            if ballot.statement == vote.statement {
+                power += set.members()[*index].power;
+                signatures[*index] = Some(ballot.signature);
+            }
+        }
+        if !set.is_quorum(power) {
+            return None;
         }
         view.certified = Some(vote.statement);
         Some(QuorumCertificate::new(vote.statement, signatures))
