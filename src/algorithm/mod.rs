@@ -28,11 +28,12 @@
 //! What breaks a rule that the leader's key covers times the view out at once.
 //!
 //! **Upon entering a view that I lead** (`propose.rs`): once I hold what justifies it and know the
-//! parent, ask the app; propose its block; an empty one if it has no work but the chain has; wait
-//! in an idle view. If the highest QC is of phase Prepare or Precommit, nudge its block instead. At
-//! most one proposal in a view, across crashes. Who leads the next view asks its app as soon as it
-//! has voted for the block to build on, while the votes for that come in; an answer for a block
-//! that is not certified then is not used, and its work asked for again.
+//! parent, ask the app; propose its block; an empty one if it has no work but the chain has, or if
+//! lost views may have left the others no room for more; wait in an idle view. If the highest QC is
+//! of phase Prepare or Precommit, nudge its block instead. At most one proposal in a view, across
+//! crashes. Who leads the next view asks its app as soon as it has voted for the block to build on,
+//! while the votes for that come in; an answer for a block that is not certified then is not used,
+//! and its work asked for again.
 //!
 //! **Commit** (`tree.rs`): a block, with its ancestors, that heads a chain of 3 (`ThreeChain`) or 2
 //! (`TwoChain`) QCs in consecutive views, each of its block's own view; or that a Commit QC names.

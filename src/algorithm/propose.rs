@@ -70,7 +70,7 @@ impl Algorithm {
                 }
             }
             _ => {
-                if self.has_room(self.highest_qc.block_hash, 1, false) {
+                if self.others_have_room() && self.has_room(self.highest_qc.block_hash, 1, false) {
                     self.ask_app();
                 } else {
                     self.propose_empty();
@@ -89,6 +89,17 @@ impl Algorithm {
             }
             _ => Time::NEVER,
         }
+    }
+
+    /// Whether the others have room for one more block with data, as far as can be told from here:
+    /// each view since the highest QC may have left them a block on top of it, which they keep,
+    /// since it may yet be certified.
+    fn others_have_room(&self) -> bool {
+        let (tip, rank) = (self.highest_qc.block_hash, self.highest_qc.rank());
+        let tip = self.tree.place(&tip).map_or(0, |(height, _)| height.0);
+        let await_commit = tip.saturating_sub(self.tree.head().height.0);
+        let left = self.view.0.saturating_sub(rank.view.next().0);
+        await_commit + left < self.config.limits.pending_blocks_max as u64
     }
 
     /// Asks for the block of this view, unless that was done ahead.

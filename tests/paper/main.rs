@@ -925,6 +925,28 @@ fn after_a_crash_the_timeout_is_said_again_with_no_further_write() {
 
 // ---- limits
 
+/// A block with data was refused by those who still held what the lost views had left, and the view
+/// was lost, too (seed 6298996741377127).
+#[test]
+fn a_leader_thinks_of_what_lost_views_may_have_left_with_the_others() {
+    for (pending_blocks_max, is_asked) in [(12, true), (3, false)] {
+        let limits = Limits {
+            pending_blocks_max,
+            ..Limits::default()
+        };
+        let mut f = Fixture::with(Setup {
+            limits,
+            ..Setup::default()
+        });
+        let view = f.view_led_by_me(4, true);
+        let outcome = f.enter_by_tc(view, &f.genesis_qc());
+        assert_eq!(outcome.effects.len(), usize::from(is_asked));
+        let empty = outcome.proposals();
+        assert_eq!(empty.len(), usize::from(!is_asked));
+        assert!(empty.iter().all(|propose| propose.block.data.is_empty()));
+    }
+}
+
 #[test]
 fn when_too_many_blocks_await_commit_only_empty_ones_are_accepted() {
     let limits = Limits {
