@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Counts depend on the compiler and on what the CPU can do. With the compiler of the baseline a
-//! work may cost 5 % more, with another one 25 %; on a CPU of another kind nothing is judged, since
-//! the crypto crates take other ways there. `REWRITE=1` writes the baseline anew; `--times` prints
+//! work may cost 5 % and 150 instructions more, with another one 25 %; on a CPU of another kind
+//! nothing is judged, since the crypto crates take other ways there. `REWRITE=1` writes the baseline anew; `--times` prints
 //! how long each takes on this machine instead, the best of many times.
 
 use std::collections::BTreeMap;
@@ -33,6 +33,10 @@ const SMALL: u64 = 10_000;
 /// How much dearer a work may become, by the baseline's compiler and by another.
 const SAME_COMPILER_MAX: f64 = 1.05;
 const OTHER_COMPILER_MAX: f64 = 1.25;
+
+/// So many more cost nothing to have: where the program lies moves its stack, and with it what a
+/// copy costs. (The same commit counted 1,970 in one folder and 2,072 in another.)
+const SLACK: f64 = 150.0;
 
 /// Works that are timed together, and how often.
 const TIMED: u32 = 10;
@@ -339,8 +343,9 @@ fn judge(found: &Value, baseline: &Value) -> ExitCode {
     for (name, now) in &now {
         let before = before.get(name).copied().unwrap_or(*now);
         let ratio = now / before;
-        let mark = if ratio > limit { "  too dear" } else { "" };
-        failed |= ratio > limit;
+        let is_too_dear = *now > before * limit + SLACK;
+        let mark = if is_too_dear { "  too dear" } else { "" };
+        failed |= is_too_dear;
         println!("{name:<40} {before:>12} {now:>12} {ratio:>6.3}{mark}");
     }
     for what in ["cpu", "compiler"] {
@@ -351,6 +356,8 @@ fn judge(found: &Value, baseline: &Value) -> ExitCode {
             );
         }
     }
-    println!("a work may cost {limit} times its baseline (REWRITE=1 writes a new one)");
+    println!(
+        "a work may cost {limit} times its baseline and {SLACK} more (REWRITE=1 writes a new one)"
+    );
     ExitCode::from(u8::from(failed))
 }
