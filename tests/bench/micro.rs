@@ -9,8 +9,9 @@
 //!
 //! Counts depend on the compiler and on what the CPU can do. With the compiler of the baseline a
 //! work may cost 5 % and 150 instructions more, with another one 25 %; on a CPU of another kind
-//! nothing is judged, since the crypto crates take other ways there. `REWRITE=1` writes the baseline anew; `--times` prints
-//! how long each takes on this machine instead, the best of many times.
+//! nothing is judged, since the crypto crates take other ways there. `REWRITE=1` writes the
+//! baseline anew; `--times` prints how long each takes on this machine instead, the best of many
+//! times.
 
 use std::collections::BTreeMap;
 use std::fs;
